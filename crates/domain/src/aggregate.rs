@@ -58,8 +58,12 @@ pub fn decode<A: Aggregate>(name: &str, data: &[u8]) -> Result<A::Event, Undecod
         why: format!("{:?} at line {} column {}", error.classify(), error.line(), error.column()),
     };
     let direct = read::<A::Event>(name, data);
-    let Err(error) = direct else { return direct.map_err(undecodable) };
-    let Ok(old) = serde_json::from_slice::<Value>(data) else { return Err(undecodable(error)) };
+    let Err(error) = direct else {
+        return direct.map_err(undecodable);
+    };
+    let Ok(old) = serde_json::from_slice::<Value>(data) else {
+        return Err(undecodable(error));
+    };
     match A::upcast(name, &old) {
         Some((newer, data)) => {
             let bytes = serde_json::to_vec(&data).expect("a JSON value serializes");
@@ -79,7 +83,10 @@ fn read<E: DeserializeOwned>(name: &str, data: &[u8]) -> Result<E, serde_json::E
     impl<'de> MapAccess<'de> for Tagged<'de> {
         type Error = serde_json::Error;
 
-        fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+        fn next_key_seed<K: DeserializeSeed<'de>>(
+            &mut self,
+            seed: K,
+        ) -> Result<Option<K::Value>, Self::Error> {
             let key = match (self.name, self.data) {
                 (Some(_), _) => "name",
                 (None, Some(_)) => "data",
@@ -102,7 +109,10 @@ fn read<E: DeserializeOwned>(name: &str, data: &[u8]) -> Result<E, serde_json::E
         }
     }
 
-    E::deserialize(serde::de::value::MapAccessDeserializer::new(Tagged { name: Some(name), data: Some(data) }))
+    E::deserialize(serde::de::value::MapAccessDeserializer::new(Tagged {
+        name: Some(name),
+        data: Some(data),
+    }))
 }
 
 /// Facts about an event that stand beside it rather than in it.

@@ -80,7 +80,7 @@ pub struct PersonId {
 }
 
 impl PersonId {
-    /// `UUIDv5` of `tid` and `oid`: anyone who knows the person can find the stream.
+    /// UUIDv5 of `tid` and `oid`: anyone who knows the person can find the stream.
     pub fn connection(self) -> ConnectionId {
         let mut name = [0; 32];
         name[..16].copy_from_slice(self.tenant.0.as_bytes());
@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn a_connection_is_named_by_tenant_and_object_id_for_ever() {
-        let person = PersonId { tenant: TenantId(Uuid::from_u128(1)), object_id: ObjectId(Uuid::from_u128(2)) };
+        let person =
+            PersonId { tenant: TenantId(Uuid::from_u128(1)), object_id: ObjectId(Uuid::from_u128(2)) };
         assert_eq!(person.connection().to_string(), "c5515040-5eaa-5ba8-a37a-f0fa243ba37d");
     }
 

@@ -2,15 +2,27 @@
 //!
 //! **Invariant.** Pure: no clock, no randomness, no I/O. What a decision needs of the world stands in its command.
 
+pub mod account;
 pub mod aggregate;
+pub mod audit;
+pub mod client;
+pub mod connection;
+pub mod diagnosis;
 pub mod ids;
+pub mod lane;
+pub mod message;
 pub mod sealed;
+pub mod sign_in;
+pub mod tenant;
+#[cfg(test)]
+mod testing;
 pub mod time;
 
-pub use aggregate::{Aggregate, Undecodable};
+pub use aggregate::{Aggregate, Metadata, Undecodable};
+pub use diagnosis::Diagnosis;
 pub use ids::{
-    AccountHash, AccountId, ClientId, CommandId, ConnectionId, HubId, KeyedHash, MessageId, ObjectId, PersonId,
-    SignInId, TenantId,
+    AccountHash, AccountId, ClientId, CommandId, ConnectionId, HubId, KeyedHash, MessageId, ObjectId,
+    PersonId, SignInId, TenantId,
 };
 pub use sealed::Sealed;
 pub use time::Timestamp;

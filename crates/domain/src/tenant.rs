@@ -1,0 +1,141 @@
+//! An organisation at Microsoft: whether its people may sign in, and whether deliveries to it are held back.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Aggregate, lane::Surface};
+
+/// What is known of a tenant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tenant {
+    pub seen: bool,
+    pub admission: Admission,
+    /// The surfaces whose breaker is open.
+    pub breakers: BTreeSet<Surface>,
+}
+
+/// What an operator said about a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Admission {
+    /// Nothing: the installation's setting (`listed` or `open`) decides.
+    #[default]
+    Unspecified,
+    Admitted,
+    Blocked,
+}
+
+impl Admission {
+    /// Whether people of this tenant may sign in where unlisted tenants are (`open`) or are not let in.
+    pub fn lets_in(self, open: bool) -> bool {
+        match self {
+            Self::Unspecified => open,
+            Self::Admitted => true,
+            Self::Blocked => false,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Somebody of this tenant came.
+    See,
+    Admit,
+    Block,
+    /// Too many deliveries in a row whose outcome is unknown.
+    OpenBreaker {
+        surface: Surface,
+        unknowns: u32,
+    },
+    CloseBreaker {
+        surface: Surface,
+    },
+}
+
+/// What can happen to a tenant, by the names it is stored under.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "name", content = "data")]
+pub enum Event {
+    #[serde(rename = "tenant.seen.v1")]
+    Seen {},
+    #[serde(rename = "tenant.admitted.v1")]
+    Admitted {},
+    #[serde(rename = "tenant.blocked.v1")]
+    Blocked {},
+    #[serde(rename = "tenant.breaker-opened.v1")]
+    BreakerOpened { surface: Surface, unknowns: u32 },
+    #[serde(rename = "tenant.breaker-closed.v1")]
+    BreakerClosed { surface: Surface },
+}
+
+/// A tenant refuses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {}
+
+impl Aggregate for Tenant {
+    const CATEGORY: &'static str = "tenant";
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
+        Ok(match command {
+            Command::See if !self.seen => vec![Event::Seen {}],
+            Command::Admit if self.admission != Admission::Admitted => vec![Event::Admitted {}],
+            Command::Block if self.admission != Admission::Blocked => vec![Event::Blocked {}],
+            Command::OpenBreaker { surface, unknowns } if !self.breakers.contains(&surface) => {
+                vec![Event::BreakerOpened { surface, unknowns }]
+            }
+            Command::CloseBreaker { surface } if self.breakers.contains(&surface) => {
+                vec![Event::BreakerClosed { surface }]
+            }
+            _ => vec![],
+        })
+    }
+
+    fn evolve(mut self, event: Event) -> Self {
+        match event {
+            Event::Seen {} => self.seen = true,
+            Event::Admitted {} => self.admission = Admission::Admitted,
+            Event::Blocked {} => self.admission = Admission::Blocked,
+            Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(surface),
+            Event::BreakerClosed { surface } => _ = self.breakers.remove(&surface),
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::testing::given;
+
+    #[test]
+    fn a_tenant_is_seen_once() {
+        given::<Tenant>([]).when(Command::See).then([Event::Seen {}]);
+        given::<Tenant>([Event::Seen {}]).when(Command::See).then([]);
+    }
+
+    #[test]
+    fn the_last_word_on_admission_counts() {
+        let tenant =
+            [Event::Admitted {}, Event::Blocked {}].into_iter().fold(Tenant::default(), Tenant::evolve);
+        assert!(!tenant.admission.lets_in(true));
+        given::<Tenant>([Event::Admitted {}, Event::Blocked {}])
+            .when(Command::Admit)
+            .then([Event::Admitted {}]);
+    }
+
+    #[test]
+    fn a_breaker_opens_once_until_it_is_closed() {
+        let opened = Event::BreakerOpened { surface: Surface::Graph, unknowns: 3 };
+        let open = Command::OpenBreaker { surface: Surface::Graph, unknowns: 3 };
+        given::<Tenant>([]).when(open.clone()).then([opened.clone()]);
+        given::<Tenant>([opened.clone()]).when(open).then([]);
+        given::<Tenant>([opened])
+            .when(Command::CloseBreaker { surface: Surface::Graph })
+            .then([Event::BreakerClosed { surface: Surface::Graph }]);
+    }
+}
