@@ -1,18 +1,22 @@
 //! Remembers: events in streams, in one order for all of them, as `EventStoreDB` keeps them.
 //!
 //! The store knows nothing of what an event means: it is a name, bytes and their content type. Backends implement
-//! [`EventStore`] and are held to one contract suite ([`contract`]).
+//! [`EventStore`] and are held to one contract suite (`contract`, behind the feature of that name).
 //!
 //! **Invariants.** What was acknowledged survives the death of the process. Within a stream revisions count from 0
 //! without gaps; over the whole store positions rise strictly, with gaps allowed. An append is atomic and its events
 //! stand next to each other.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::ControlFlow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use uuid::Uuid;
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod embedded;
 
 /// The name of a stream: UTF-8, 1 to 256 bytes. The part before the first `-` is its category.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,9 +26,13 @@ impl StreamName {
     /// # Panics
     /// When the name is empty or longer than 256 bytes; names are built by our own code from ids.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self::parse(name).expect("a stream name has 1 to 256 bytes")
+    }
+
+    /// For names that come from outside; `None` when the name is empty or longer than 256 bytes.
+    pub fn parse(name: impl Into<Arc<str>>) -> Option<Self> {
         let name = name.into();
-        assert!((1..=256).contains(&name.len()), "a stream name has 1 to 256 bytes");
-        Self(name)
+        (1..=NAME_BYTES_MAX).contains(&name.len()).then_some(Self(name))
     }
 
     pub fn as_str(&self) -> &str {
@@ -110,6 +118,52 @@ pub struct Recorded {
     pub created_us: i64,
 }
 
+/// A recorded event as the backend holds it, for as long as it is being looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordedRef<'a> {
+    pub id: Uuid,
+    pub stream: &'a str,
+    pub revision: u64,
+    pub position: Position,
+    pub name: &'a str,
+    pub content_type: ContentType,
+    pub data: &'a [u8],
+    pub metadata: &'a [u8],
+    pub created_us: i64,
+}
+
+impl RecordedRef<'_> {
+    pub fn to_recorded(&self) -> Recorded {
+        Recorded {
+            id: self.id,
+            stream: StreamName(self.stream.into()),
+            revision: self.revision,
+            position: self.position,
+            name: self.name.into(),
+            content_type: self.content_type,
+            data: Bytes::copy_from_slice(self.data),
+            metadata: Bytes::copy_from_slice(self.metadata),
+            created_us: self.created_us,
+        }
+    }
+}
+
+impl Recorded {
+    pub fn as_ref(&self) -> RecordedRef<'_> {
+        RecordedRef {
+            id: self.id,
+            stream: self.stream.as_str(),
+            revision: self.revision,
+            position: self.position,
+            name: &self.name,
+            content_type: self.content_type,
+            data: &self.data,
+            metadata: &self.metadata,
+            created_us: self.created_us,
+        }
+    }
+}
+
 /// An append that was acknowledged, durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -139,6 +193,9 @@ pub enum StoreError {
     /// The append is over the limit; split it or refuse it to who asked.
     #[error("the append has {size} bytes, more than the {limit} allowed")]
     TooLarge { size: usize, limit: usize },
+    /// The append has no events, or a name in it is empty or too long; refuse it to who asked.
+    #[error("the append can't be recorded as it stands: {0}")]
+    Invalid(&'static str),
     /// The disk is full or the store can't be reached: nothing was recorded. Try again later.
     #[error("the store can't take the append now: {0}")]
     Unavailable(String),
@@ -158,7 +215,7 @@ pub enum Direction {
 }
 
 /// Which events of the whole log are wanted: those of streams whose name begins with one of these (`"lane-"`).
-/// Empty means all of them, the system's own (`$…`) excepted.
+/// None at all means all streams, the system's own (`$…`) excepted; the prefix `""` means these too.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub stream_prefixes: Vec<Arc<str>>,
@@ -171,7 +228,9 @@ impl Filter {
 
     /// The streams of these categories.
     pub fn categories<'a>(categories: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { stream_prefixes: categories.into_iter().map(|category| format!("{category}-").into()).collect() }
+        Self {
+            stream_prefixes: categories.into_iter().map(|category| format!("{category}-").into()).collect(),
+        }
     }
 
     pub fn matches(&self, stream: &str) -> bool {
@@ -201,7 +260,12 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Appends atomically. Repeating an append with the same ids at the same expected revision answers as it did the
     /// first time (`EventStoreDB`'s rule: the ids in the slots behind `expected` are compared, nothing else).
-    async fn append(&self, stream: &StreamName, expected: Expected, events: Vec<NewEvent>) -> Result<Appended, StoreError>;
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError>;
 
     /// Several appends, each on its own: one may conflict while another succeeds. Appends to one stream happen in the
     /// given order; the answers come in that order too. A backend may commit them together.
@@ -217,17 +281,75 @@ pub trait EventStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Recorded>, StoreError>;
 
-    /// A page of the log behind `after` (exclusive), of at most `limit` matching events.
+    /// A page of the log behind `after` (exclusive), of at most `limit` matching events. It may be shorter, or empty,
+    /// with more to come: only `at_head` says that it was the last.
     async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError>;
 
     /// The position of the last event.
     async fn head(&self) -> Result<Position, StoreError>;
+
+    /// Shows `each` every matching event behind `after` (exclusive) up to `upto` (inclusive), in order, until it breaks
+    /// off; answers with the last position that was looked at. Made for rebuilding read models: nothing is copied
+    /// where the backend can help it.
+    ///
+    /// Blocks. Call it on a thread where that is allowed and which knows its tokio runtime (`spawn_blocking`).
+    fn scan(
+        &self,
+        after: Position,
+        upto: Position,
+        filter: &Filter,
+        each: &mut dyn FnMut(RecordedRef<'_>) -> ControlFlow<()>,
+    ) -> Result<Position, StoreError> {
+        let runtime = tokio::runtime::Handle::current();
+        let mut reached = after;
+        while reached < upto {
+            let page = runtime.block_on(self.read_all(reached, filter, SCAN_PAGE))?;
+            for event in &page.events {
+                if event.position > upto {
+                    return Ok(reached);
+                }
+                reached = event.position;
+                if each(event.as_ref()).is_break() {
+                    return Ok(reached);
+                }
+            }
+            reached = page.upto.min(upto);
+            if page.at_head {
+                break;
+            }
+        }
+        Ok(reached)
+    }
 
     /// Pages behind `after` for ever, none missed, none twice. Waits when it has reached the head; an empty page with
     /// `at_head` tells that it did, and comes once each time it catches up. Ends only with an error, after which the
     /// caller follows anew from its own checkpoint.
     fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>>;
 }
+
+/// Refuses what no backend takes: no events, too many bytes, a name that is empty or too long.
+pub fn check(events: &[NewEvent]) -> Result<(), StoreError> {
+    if events.is_empty() {
+        return Err(StoreError::Invalid("it has no events"));
+    }
+    if events.iter().any(|event| !(1..=NAME_BYTES_MAX).contains(&event.name.len())) {
+        return Err(StoreError::Invalid("an event type has 1 to 256 bytes"));
+    }
+    let size = events.iter().map(|event| event.data.len() + event.metadata.len()).sum();
+    if size > APPEND_BYTES_MAX {
+        return Err(StoreError::TooLarge { size, limit: APPEND_BYTES_MAX });
+    }
+    Ok(())
+}
+
+/// Data and metadata of one append together; `EventStoreDB`'s own default.
+pub const APPEND_BYTES_MAX: usize = 1024 * 1024;
+
+/// Of a stream's name and of an event's type.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// Events a backend without a scan of its own is asked for at a time.
+const SCAN_PAGE: usize = 4096;
 
 /// How long a caller may expect to wait for the store before something is wrong.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,218 @@
+//! The store that needs no server: one `SQLite` file in the data directory.
+//!
+//! One thread writes, in groups ([`writer`]); a few connections read ([`reader`]); followers sleep on the head
+//! ([`follow`]). The file is described in [`schema`].
+//!
+//! **Invariant.** One process owns the data directory for as long as the store is open. The lock is the operating
+//! system's, so it goes with the process however that ends.
+
+mod follow;
+mod reader;
+mod recent;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use self::{
+    reader::Readers,
+    writer::{Job, Writer},
+};
+use crate::{
+    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Page, Position,
+    Recorded, RecordedRef, StoreError, StreamName,
+};
+
+/// Jobs that may wait for the writer before those who bring more wait themselves.
+const QUEUE: usize = 1024;
+
+/// What may be chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Reads that may run at the same time. Each holds about 1 MiB.
+    pub readers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { readers: 4 }
+    }
+}
+
+/// Why the store can't be opened, and what an operator can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "another process is using the data directory {}: stop it, or give this one a directory of its own",
+        dir.display()
+    )]
+    InUse { dir: PathBuf },
+    #[error("{} can't be written: {reason}. Let this user write there, or choose another data directory", path.display())]
+    NotWritable { path: PathBuf, reason: String },
+    #[error("{} is not an event log of Chancery: move it away, or choose another data directory", file.display())]
+    NotAStore { file: PathBuf },
+    #[error(
+        "{} was written by a newer Chancery (version {found} of the file; this program knows {known}): \
+         run that one, or restore a backup from before it",
+        file.display()
+    )]
+    Newer { file: PathBuf, found: usize, known: usize },
+    #[error("there is no room left on the disk for {}: make some and start again", file.display())]
+    DiskFull { file: PathBuf },
+    #[error("{} can't be read: {source}. Look at the disk, or restore a backup", file.display())]
+    Damaged { file: PathBuf, source: rusqlite::Error },
+}
+
+/// Events in `log.sqlite`. Dropping it finishes what is waiting to be written, and leaves that one file.
+pub struct EmbeddedStore {
+    id: Uuid,
+    /// `None` only while closing.
+    jobs: Option<mpsc::Sender<Job>>,
+    head: watch::Receiver<Position>,
+    readers: Arc<Readers>,
+    writer: Option<JoinHandle<()>>,
+    /// Held, never looked at. Fields are dropped in this order, and the lock goes last.
+    _lock: File,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `dir`, making both if they are not there. Takes milliseconds, however long the log.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
+        let lock = lock(dir)?;
+        let file = dir.join("log.sqlite");
+        let damaged = |source| OpenError::Damaged { file: file.clone(), source };
+        let (connection, id) = schema::open(&file)?;
+        let writer = Writer::new(connection).map_err(damaged)?;
+        let head = writer.head();
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let writer = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run(waiting))
+            .expect("a thread can be started");
+        tracing::info!(store.id = %id, store.head = %*head.borrow(), file = %file.display(), "the event log is open");
+        let readers = Arc::new(Readers::new(file, options.readers));
+        Ok(Self { id, jobs: Some(jobs), head, readers, writer: Some(writer), _lock: lock })
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.readers.close();
+        drop(self.jobs.take());
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the event log's writer had panicked");
+        }
+    }
+}
+
+#[async_trait]
+impl EventStore for EmbeddedStore {
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError> {
+        let append = Append { stream: stream.clone(), expected, events };
+        self.append_many(vec![append]).await.remove(0)
+    }
+
+    async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
+        let count = appends.len();
+        let all = |error| vec![Err(error); count];
+        let (answer, answers) = oneshot::channel();
+        let Some(jobs) = &self.jobs else {
+            return all(closed());
+        };
+        if jobs.send(Job { appends, answer }).await.is_err() {
+            return all(closed());
+        }
+        answers.await.unwrap_or_else(|_| all(StoreError::Uncertain("the writer stopped".into())))
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        direction: Direction,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.readers.stream(stream.clone(), direction, from, limit).await
+    }
+
+    async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
+        self.readers.page(after, Arc::new(filter.clone()), limit).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        Ok(*self.head.borrow())
+    }
+
+    fn scan(
+        &self,
+        after: Position,
+        upto: Position,
+        filter: &Filter,
+        each: &mut dyn FnMut(RecordedRef<'_>) -> std::ops::ControlFlow<()>,
+    ) -> Result<Position, StoreError> {
+        self.readers.scan(after, upto, filter, each)
+    }
+
+    fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
+        follow::follow(Arc::clone(&self.readers), self.head.clone(), after, filter)
+    }
+}
+
+/// Takes the data directory for this process.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let not_writable = |path: &Path, error: io::Error| OpenError::NotWritable {
+        path: path.into(),
+        reason: error.to_string(),
+    };
+    std::fs::create_dir_all(dir).map_err(|error| not_writable(dir, error))?;
+    let path = dir.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| not_writable(&path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.into() }),
+        Err(TryLockError::Error(error)) => Err(not_writable(&path, error)),
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
+
+/// `SQLite` counts to `i64::MAX`; nothing of ours comes near it, but callers say `u64::MAX` for *the end*.
+fn sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn content_type_to_sql(content_type: ContentType) -> i64 {
+    match content_type {
+        ContentType::Json => 0,
+        ContentType::Octets => 1,
+    }
+}
+
+fn content_type_from_sql(number: i64) -> ContentType {
+    if number == 0 { ContentType::Json } else { ContentType::Octets }
+}

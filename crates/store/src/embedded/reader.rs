@@ -1,0 +1,216 @@
+//! Reading: a few connections of their own, used off the async threads.
+//!
+//! **Invariant.** No read holds its view of the log for long, whatever is asked of it, because the journal can't be used
+//! again from its start before the oldest view is gone: the whole log is read in stretches.
+
+use std::{
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::{Connection, ErrorCode, Row};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::{schema, sql};
+use crate::{Direction, Filter, Page, Position, Recorded, RecordedRef, StoreError, StreamName};
+
+/// Rows looked at in one view.
+const STRETCH: i64 = 8192;
+
+/// Payload after which a page is full.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT position, stream, revision, id, name, content_type, created_us, data, metadata FROM events ",
+            $rest
+        )
+    };
+}
+
+pub(super) struct Readers {
+    file: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(super) fn new(file: PathBuf, count: usize) -> Self {
+        Self { file, idle: Mutex::default(), permits: Arc::new(Semaphore::new(count.max(1))) }
+    }
+
+    /// Lets go of the file. Who still reads is finished first by itself; who comes later is refused.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub(super) async fn stream(
+        self: &Arc<Self>,
+        stream: StreamName,
+        direction: Direction,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.run(move |connection| read_stream(connection, &stream, direction, from, limit)).await
+    }
+
+    pub(super) async fn page(
+        self: &Arc<Self>,
+        after: Position,
+        filter: Arc<Filter>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.run(move |connection| read_page(connection, after, &filter, limit)).await
+    }
+
+    /// Blocks, on a connection of its own, so that a rebuild does not take one from those who follow.
+    pub(super) fn scan(
+        &self,
+        mut after: Position,
+        upto: Position,
+        filter: &Filter,
+        each: &mut dyn FnMut(RecordedRef<'_>) -> ControlFlow<()>,
+    ) -> Result<Position, StoreError> {
+        let mut scan = || {
+            let connection = schema::open_reader(&self.file)?;
+            loop {
+                let stop;
+                (after, stop) = walk(&connection, after, upto, filter, &mut *each)?;
+                if stop != Stop::Stretch {
+                    return Ok(after);
+                }
+            }
+        };
+        scan().map_err(|error| explain(&error))
+    }
+
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| super::closed())?;
+        let readers = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = idle.map_or_else(|| schema::open_reader(&readers.file), Ok)?;
+            // A connection that failed is not used again.
+            let answer = work(&connection)?;
+            if !readers.permits.is_closed() {
+                readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+            drop(permit);
+            Ok(answer)
+        });
+        match reading.await {
+            Ok(answer) => answer.map_err(|error| explain(&error)),
+            Err(error) => Err(StoreError::Unavailable(format!("reading was broken off: {error}"))),
+        }
+    }
+}
+
+fn read_stream(
+    connection: &Connection,
+    stream: &StreamName,
+    direction: Direction,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<Recorded>, rusqlite::Error> {
+    let query = match direction {
+        Direction::Forward => select!("WHERE stream = ?1 AND revision >= ?2 ORDER BY revision LIMIT ?3"),
+        Direction::Backward => {
+            select!("WHERE stream = ?1 AND revision <= ?2 ORDER BY revision DESC LIMIT ?3")
+        }
+    };
+    let mut statement = connection.prepare_cached(query)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query((stream.as_str(), sql(from), limit))?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let event = decode(row)?;
+        events.push(Recorded { stream: stream.clone(), ..event.to_recorded() });
+    }
+    Ok(events)
+}
+
+fn read_page(
+    connection: &Connection,
+    after: Position,
+    filter: &Filter,
+    limit: usize,
+) -> Result<Page, rusqlite::Error> {
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    let (upto, stop) = walk(connection, after, Position(u64::MAX), filter, |event| {
+        events.push(event.to_recorded());
+        bytes += event.data.len() + event.metadata.len();
+        if events.len() >= limit || bytes >= PAGE_BYTES {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    Ok(Page { events, upto, at_head: stop == Stop::End })
+}
+
+/// Why a walk ended.
+#[derive(PartialEq)]
+enum Stop {
+    /// There was nothing further.
+    End,
+    /// It had looked at as many rows as one view may.
+    Stretch,
+    /// It was told to.
+    Told,
+}
+
+/// Looks at one stretch behind `after`; answers with the last position it looked at.
+fn walk(
+    connection: &Connection,
+    mut after: Position,
+    upto: Position,
+    filter: &Filter,
+    mut each: impl FnMut(RecordedRef<'_>) -> ControlFlow<()>,
+) -> Result<(Position, Stop), rusqlite::Error> {
+    let query = select!("WHERE position > ?1 AND position <= ?2 ORDER BY position");
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query((sql(after.0), sql(upto.0)))?;
+    for _ in 0..STRETCH {
+        let Some(row) = rows.next()? else {
+            return Ok((after, Stop::End));
+        };
+        let event = decode(row)?;
+        after = event.position;
+        if filter.matches(event.stream) && each(event).is_break() {
+            return Ok((after, Stop::Told));
+        }
+    }
+    Ok((after, Stop::Stretch))
+}
+
+fn decode<'row>(row: &'row Row<'_>) -> Result<RecordedRef<'row>, rusqlite::Error> {
+    Ok(RecordedRef {
+        position: Position(row.get::<_, i64>(0)?.cast_unsigned()),
+        stream: row.get_ref(1)?.as_str()?,
+        revision: row.get::<_, i64>(2)?.cast_unsigned(),
+        id: Uuid::from_bytes(row.get(3)?),
+        name: row.get_ref(4)?.as_str()?,
+        content_type: super::content_type_from_sql(row.get(5)?),
+        created_us: row.get(6)?,
+        data: row.get_ref(7)?.as_bytes()?,
+        metadata: row.get_ref(8)?.as_bytes()?,
+    })
+}
+
+fn explain(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        // Short of memory, of file handles or of a working disk: it may be over the next time.
+        Some(code) if !matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Unavailable(error.to_string())
+        }
+        _ => StoreError::Broken(error.to_string()),
+    }
+}

@@ -1,0 +1,365 @@
+//! The one thread that writes. It takes whatever appends are waiting, as many as fit in a group, and commits them with
+//! one sync of the disk, so that a thousand writers cost hardly more than one.
+//!
+//! **Invariants.** Nobody is answered before the group is durable, not even with a conflict, since that may rest on what
+//! another append of the group wrote. What happens to one append of a group, short of the disk failing, never touches
+//! another. The file is the only truth: nothing about streams is remembered between groups.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    recent::{RecentIds, Seen},
+    sql,
+};
+use crate::{Append, Appended, Expected, NewEvent, Position, StoreError, StreamName, check};
+
+/// Jobs taken into one group.
+const GROUP_MAX: usize = 1024;
+
+/// Payload after which a group takes no further job, so that the journal stays short.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+/// Appends that are committed together, and who waits for the answers.
+pub(super) struct Job {
+    pub(super) appends: Vec<Append>,
+    pub(super) answer: oneshot::Sender<Vec<Answer>>,
+}
+
+type Answer = Result<Appended, StoreError>;
+
+pub(super) struct Writer {
+    connection: Connection,
+    recent: RecentIds,
+    /// The last position that is durable. Told to followers before anyone is answered.
+    head: watch::Sender<Position>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Result<Self, rusqlite::Error> {
+        let last: Option<i64> =
+            connection.query_row("SELECT max(position) FROM events", (), |row| row.get(0))?;
+        let head = watch::Sender::new(Position(last.map_or(0, i64::cast_unsigned)));
+        Ok(Self { connection, recent: RecentIds::default(), head })
+    }
+
+    pub(super) fn head(&self) -> watch::Receiver<Position> {
+        self.head.subscribe()
+    }
+
+    /// Writes until there is nobody left who could ask, then leaves one tidy file behind.
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        while let Some(job) = jobs.blocking_recv() {
+            let mut bytes = job.bytes();
+            group.push(job);
+            while group.len() < GROUP_MAX && bytes < GROUP_BYTES {
+                let Ok(job) = jobs.try_recv() else { break };
+                bytes += job.bytes();
+                group.push(job);
+            }
+            self.write(&mut group);
+        }
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())) {
+            tracing::warn!(%error, "the event log's journal was not emptied at closing; the next start does it");
+        }
+    }
+
+    /// Commits the group and answers everyone in it.
+    fn write(&mut self, group: &mut Vec<Job>) {
+        match self.commit(group) {
+            Ok((answers, head)) => {
+                self.recent.commit();
+                self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+                for (job, answers) in group.drain(..).zip(answers) {
+                    // Who no longer waits does not need the answer.
+                    let _ = job.answer.send(answers);
+                }
+            }
+            Err(error) => {
+                self.recent.roll_back();
+                tracing::error!(%error, group.jobs = group.len(), "the event log could not be written");
+                for job in group.drain(..) {
+                    let _ = job.answer.send(vec![Err(error.clone()); job.appends.len()]);
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, group: &[Job]) -> Result<(Vec<Vec<Answer>>, Position), StoreError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| not_written(&error))?;
+        let written = Group::new(&transaction, &mut self.recent, *self.head.borrow())
+            .and_then(|group_writer| group_writer.write(group))
+            .map_err(|error| not_written(&error))?;
+        transaction.commit().map_err(|error| perhaps_written(&error))?;
+        Ok(written)
+    }
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        let events = self.appends.iter().flat_map(|append| &append.events);
+        events.map(|event| event.data.len() + event.metadata.len()).sum()
+    }
+}
+
+/// One open transaction.
+struct Group<'a> {
+    recent: &'a mut RecentIds,
+    last: CachedStatement<'a>,
+    slots: CachedStatement<'a>,
+    insert: CachedStatement<'a>,
+    head: Position,
+    now_us: i64,
+}
+
+impl<'a> Group<'a> {
+    fn new(
+        connection: &'a Connection,
+        recent: &'a mut RecentIds,
+        head: Position,
+    ) -> Result<Self, rusqlite::Error> {
+        Ok(Self {
+            recent,
+            last: connection.prepare_cached(
+                "SELECT revision FROM events WHERE stream = ?1 ORDER BY revision DESC LIMIT 1",
+            )?,
+            slots: connection.prepare_cached(
+                "SELECT id, position FROM events WHERE stream = ?1 AND revision >= ?2 ORDER BY revision LIMIT ?3",
+            )?,
+            insert: connection.prepare_cached(
+                "INSERT INTO events (position, stream, revision, id, name, content_type, created_us, data, metadata) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?,
+            head,
+            now_us: now_us(),
+        })
+    }
+
+    fn write(mut self, group: &[Job]) -> Result<(Vec<Vec<Answer>>, Position), rusqlite::Error> {
+        let answer = |job: &Job| job.appends.iter().map(|append| self.append(append)).collect();
+        let answers = group.iter().map(answer).collect::<Result<_, _>>()?;
+        Ok((answers, self.head))
+    }
+
+    /// The outer error is the file's and fails the group; the inner one is this append's own.
+    fn append(&mut self, append: &Append) -> Result<Answer, rusqlite::Error> {
+        let Append { stream, expected, events } = append;
+        if let Err(refused) = check(events) {
+            return Ok(Err(refused));
+        }
+        let last: Option<i64> = self.last.query_row((stream.as_str(),), |row| row.get(0)).optional()?;
+        let actual = last.map(i64::cast_unsigned);
+        let next = actual.map_or(0, |revision| revision + 1);
+        let conflict = Err(StoreError::Conflict { stream: stream.clone(), actual });
+        let expected_next = match *expected {
+            Expected::NoStream => 0,
+            Expected::Revision(revision) => revision.saturating_add(1),
+            Expected::StreamExists if actual.is_none() => return Ok(conflict),
+            Expected::Any | Expected::StreamExists => match self.recent.look_for(stream, events) {
+                Seen::New => next,
+                Seen::Repeated(appended) => return Ok(Ok(appended)),
+                Seen::Mixed => return Ok(conflict),
+            },
+        };
+        match expected_next.cmp(&next) {
+            std::cmp::Ordering::Equal => self.insert(stream, next, events).map(Ok),
+            std::cmp::Ordering::Less => {
+                Ok(self.repeated(stream, expected_next, events)?.ok_or(()).or(conflict))
+            }
+            std::cmp::Ordering::Greater => Ok(conflict),
+        }
+    }
+
+    /// Where the append ended the first time, if the slots from `first` on hold just these ids.
+    fn repeated(
+        &mut self,
+        stream: &StreamName,
+        first: u64,
+        events: &[NewEvent],
+    ) -> Result<Option<Appended>, rusqlite::Error> {
+        let mut slots = self.slots.query(params![stream.as_str(), sql(first), events.len().cast_signed()])?;
+        let mut end = None;
+        for (revision, event) in (first..).zip(events) {
+            let Some(slot) = slots.next()? else {
+                return Ok(None);
+            };
+            if slot.get_ref(0)?.as_bytes()? != event.id.as_bytes() {
+                return Ok(None);
+            }
+            end = Some(Appended { revision, position: Position(slot.get::<_, i64>(1)?.cast_unsigned()) });
+        }
+        Ok(end)
+    }
+
+    fn insert(
+        &mut self,
+        stream: &StreamName,
+        first: u64,
+        events: &[NewEvent],
+    ) -> Result<Appended, rusqlite::Error> {
+        let mut place = Appended { revision: first, position: self.head };
+        for (revision, event) in (first..).zip(events) {
+            place = Appended { revision, position: Position(self.head.0 + 1) };
+            self.insert.execute(params![
+                sql(place.position.0),
+                stream.as_str(),
+                sql(revision),
+                event.id.as_bytes(),
+                event.name,
+                super::content_type_to_sql(event.content_type),
+                self.now_us,
+                &event.data[..],
+                &event.metadata[..],
+            ])?;
+            self.head = place.position;
+            self.recent.remember(event.id, stream, place);
+        }
+        Ok(place)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the store's own clock, by which nothing is decided")]
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What failed before the commit was rolled back: nothing was recorded.
+fn not_written(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
+            StoreError::Broken(error.to_string())
+        }
+        Some(ErrorCode::DiskFull) => StoreError::Unavailable("the disk is full".into()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+/// A commit that fails for want of room wrote nothing that counts. Any other failure may have come after the commit
+/// had reached the file, where a start after a crash would find it.
+fn perhaps_written(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => not_written(error),
+        _ => StoreError::Uncertain(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{ContentType, embedded::schema};
+
+    fn writer() -> (Writer, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let (connection, _) = schema::open(&dir.path().join("log.sqlite")).unwrap();
+        (Writer::new(connection).unwrap(), dir)
+    }
+
+    fn append(stream: &str, expected: Expected, id: u128, bytes: usize) -> Append {
+        let event = NewEvent {
+            id: Uuid::from_u128(id),
+            name: "thing.happened.v1".into(),
+            content_type: ContentType::Octets,
+            data: vec![7; bytes].into(),
+            metadata: "{}".into(),
+        };
+        Append { stream: StreamName::new(stream), expected, events: vec![event] }
+    }
+
+    /// Each append as a job of its own, all in one group.
+    fn write(writer: &mut Writer, appends: Vec<Append>) -> Vec<Answer> {
+        let (mut group, answers): (Vec<_>, Vec<_>) = appends
+            .into_iter()
+            .map(|append| {
+                let (answer, answers) = oneshot::channel();
+                (Job { appends: vec![append], answer }, answers)
+            })
+            .unzip();
+        writer.write(&mut group);
+        answers.into_iter().map(|mut answers| answers.try_recv().unwrap().remove(0)).collect()
+    }
+
+    fn count(writer: &Writer) -> u64 {
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        writer.connection.query_row("SELECT count(*) FROM events", (), count).unwrap().cast_unsigned()
+    }
+
+    #[test]
+    fn a_full_disk_refuses_the_group_and_is_over_when_there_is_room() {
+        let (mut writer, _dir) = writer();
+        write(&mut writer, vec![append("thing-1", Expected::NoStream, 1, 10)]);
+        let head = writer.head();
+        writer.connection.pragma_update_and_check(None, "max_page_count", 8, |_| Ok(())).unwrap();
+        let group = || {
+            vec![
+                append("thing-2", Expected::Any, 2, 10),
+                append("thing-1", Expected::Revision(0), 3, 100_000),
+                // A conflict with what is rolled back would be a lie.
+                append("thing-2", Expected::NoStream, 4, 10),
+            ]
+        };
+
+        let answers = write(&mut writer, group());
+        assert!(
+            answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable(_)))),
+            "{answers:?}"
+        );
+        assert_eq!((count(&writer), *head.borrow()), (1, Position(1)));
+        // What fits is still taken.
+        assert!(write(&mut writer, vec![append("thing-3", Expected::NoStream, 5, 10)])[0].is_ok());
+
+        writer.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
+        let answers = write(&mut writer, group());
+        assert_eq!(answers[0].as_ref().unwrap().revision, 0);
+        assert_eq!(answers[1].as_ref().unwrap().revision, 1);
+        assert!(matches!(answers[2], Err(StoreError::Conflict { actual: Some(0), .. })));
+        assert_eq!((count(&writer), *head.borrow()), (4, Position(4)));
+    }
+
+    #[test]
+    fn a_repeat_in_the_same_group_is_known() {
+        let (mut writer, _dir) = writer();
+        for expected in [Expected::NoStream, Expected::Any] {
+            let stream = format!("{expected:?}-1");
+            let answers =
+                write(&mut writer, vec![append(&stream, expected, 1, 10), append(&stream, expected, 1, 10)]);
+            assert_eq!(answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap());
+        }
+        assert_eq!(count(&writer), 2);
+    }
+
+    #[test]
+    fn one_conflict_fails_nobody_else_of_the_group() {
+        let (mut writer, _dir) = writer();
+        let answers = write(
+            &mut writer,
+            vec![
+                append("thing-1", Expected::NoStream, 1, 10),
+                append("thing-2", Expected::Revision(5), 2, 10),
+                append("thing-3", Expected::NoStream, 3, 2_000_000),
+                append("thing-4", Expected::NoStream, 4, 10),
+            ],
+        );
+        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true]);
+    }
+
+    #[test]
+    fn a_broken_file_is_said_to_be_broken() {
+        let (mut writer, _dir) = writer();
+        writer.connection.execute_batch("DROP INDEX events_by_stream").unwrap();
+        writer.connection.execute_batch("CREATE UNIQUE INDEX wrong ON events (name)").unwrap();
+        write(&mut writer, vec![append("thing-1", Expected::NoStream, 1, 10)]);
+
+        let answers = write(&mut writer, vec![append("thing-2", Expected::NoStream, 2, 10)]);
+        assert!(matches!(answers[0], Err(StoreError::Broken(_))), "{answers:?}");
+    }
+}
