@@ -1,1 +1,19 @@
-//! microsoft
+//! Reaches out: Entra ID and Microsoft Graph, and what their errors mean.
+//!
+//! **Invariant.** No secret, no answer's text and no query leaves this crate in an error, a log line or debug output:
+//! of a provider's answer only codes and ids of a known shape are kept.
+//!
+//! **Invariant.** A request is sent at most once per call. Whether to send again is the caller's to decide, by the
+//! case of the error.
+
+pub mod entra;
+pub mod graph;
+pub mod http;
+pub mod jose;
+
+pub use entra::{
+    Authorize, Entra, EntraConfig, Identity, Redeem, RedeemError, SignedIn, TokenFailure, Tokens,
+};
+
+pub use graph::{ChatMessage, Failure, FoundChat, Graph, GraphConfig, Me, Posted, TeamsApp};
+pub use http::{ClientError, OutboundConfig, Transport, http_client};
