@@ -1,0 +1,300 @@
+//! The current view of tenants and tokens: who is linked, by what grant, until when.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    AccountHash, ConnectionId, Diagnosis, PersonId, Sealed, SignInId, TenantId, Timestamp,
+    account::{self, Account},
+    connection::{self, Connection, ReauthorizationReason, Status},
+    tenant::{self, Admission, Tenant},
+};
+use serde::{Deserialize, Serialize};
+use store::Filter;
+
+use crate::{EventRef, Projection, Table, Unreadable, Value};
+
+pub mod queries;
+
+/// Tenants and the connections of their people.
+pub struct Connections;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    Connection(ConnectionId),
+    Tenant(TenantId),
+}
+
+impl crate::Key for Key {
+    fn table(&self) -> usize {
+        match self {
+            Self::Connection(_) => 0,
+            Self::Tenant(_) => 1,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Connection(id) => id.to_string(),
+            Self::Tenant(id) => id.to_string(),
+        }
+    }
+
+    fn parse(table: usize, text: &str) -> Option<Self> {
+        match table {
+            0 => text.parse().ok().map(Self::Connection),
+            1 => text.parse().ok().map(Self::Tenant),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Row {
+    Connection(Box<ConnectionRow>),
+    Tenant(TenantRow),
+}
+
+/// A person's link to Microsoft.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    pub person: PersonId,
+    pub status: Status,
+    /// Why the status is what it is, where Microsoft said so.
+    pub why: Option<ReauthorizationReason>,
+    pub diagnosis: Option<Diagnosis>,
+    pub grant: Option<GrantRow>,
+    pub linked_at: Timestamp,
+    pub changed_at: Timestamp,
+    pub chat_known: bool,
+    /// Name, user principal name and e-mail, sealed.
+    pub profile: Sealed,
+    /// The product's accounts of this person, each sealed.
+    pub accounts: BTreeMap<AccountHash, Sealed>,
+}
+
+/// The grant in force, or the last one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GrantRow {
+    pub id: SignInId,
+    pub number: u64,
+    pub generation: u64,
+    pub scopes: Vec<String>,
+    /// When the newest generation came.
+    pub issued_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub expired: bool,
+}
+
+/// An organisation that somebody signed in from, or that an operator named.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TenantRow {
+    pub admission: Admission,
+    pub first_seen_at: Option<Timestamp>,
+    pub breaker_open: bool,
+}
+
+/// An event that this projection folds.
+pub enum Event {
+    Connection { connection: ConnectionId, event: connection::Event, at: Timestamp },
+    Account { hash: AccountHash, event: account::Event },
+    Tenant { tenant: TenantId, event: tenant::Event, at: Timestamp },
+}
+
+impl Projection for Connections {
+    const NAME: &'static str = "connections.v1";
+    const TABLES: &'static [Table] = &[
+        Table {
+            name: "connections",
+            columns: &["tenant TEXT NOT NULL", "object_id TEXT NOT NULL", "status TEXT NOT NULL"],
+            indexes: &["(tenant, object_id)", "(status)"],
+        },
+        Table { name: "tenants", columns: &[], indexes: &[] },
+    ];
+
+    type Key = Key;
+    type Row = Row;
+    type Event = Event;
+
+    fn filter() -> Filter {
+        Filter::categories(["connection", "account", "tenant"])
+    }
+
+    fn read(event: EventRef<'_>) -> Result<Option<Event>, Unreadable> {
+        if let Some(of_connection) = event.decode::<Connection>()? {
+            let (connection, at) = (event.stream_id()?, event.about()?.recorded_at);
+            return Ok(Some(Event::Connection { connection, event: of_connection, at }));
+        }
+        if let Some(of_account) = event.decode::<Account>()? {
+            let hash = event.stream.split_once('-').map_or("", |(_, hash)| hash);
+            return Ok(Some(Event::Account { hash: AccountHash(hash.into()), event: of_account }));
+        }
+        Ok(match event.decode::<Tenant>()? {
+            Some(of_tenant) => {
+                Some(Event::Tenant { tenant: event.stream_id()?, event: of_tenant, at: event.about()?.recorded_at })
+            }
+            None => None,
+        })
+    }
+
+    fn keys(event: &Event, keys: &mut Vec<Key>) {
+        keys.push(match event {
+            Event::Connection { connection, .. } => Key::Connection(*connection),
+            Event::Account { event: account::Event::Linked { person, .. }, .. }
+            | Event::Account { event: account::Event::Unlinked { person }, .. } => Key::Connection(person.connection()),
+            Event::Account { event: account::Event::LinkRefused { .. }, .. } => return,
+            Event::Tenant { tenant, .. } => Key::Tenant(*tenant),
+        });
+    }
+
+    fn evolve(_: &Key, row: Option<Row>, event: &Event) -> Option<Row> {
+        match (row, event) {
+            (Some(Row::Tenant(row)), Event::Tenant { event, at, .. }) => Some(Row::Tenant(row.after(event, *at))),
+            (_, Event::Tenant { event, at, .. }) => Some(Row::Tenant(TenantRow::default().after(event, *at))),
+            (Some(Row::Connection(row)), Event::Connection { event, at, .. }) => {
+                Some(Row::Connection(row.after(event, *at)))
+            }
+            (Some(Row::Connection(row)), Event::Account { hash, event }) => {
+                Some(Row::Connection(row.with_account(hash, event)))
+            }
+            (None, Event::Connection { event, at, .. }) => ConnectionRow::first(event, *at).map(Row::Connection),
+            // The account's event comes before the connection's first; see `ConnectionRow::first`.
+            (None, Event::Account { hash, event: account::Event::Linked { person, account, .. } }) => {
+                Some(Row::Connection(Box::new(ConnectionRow::expected(*person, hash, account))))
+            }
+            (row, _) => row,
+        }
+    }
+
+    fn columns(_: &Key, row: &Row) -> Vec<Value> {
+        match row {
+            Row::Connection(row) => vec![
+                Value::Text(row.person.tenant.to_string()),
+                Value::Text(row.person.object_id.to_string()),
+                Value::Text(status_name(row.status).to_owned()),
+            ],
+            Row::Tenant(_) => vec![],
+        }
+    }
+}
+
+/// The status as the API and the columns spell it.
+pub fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Absent => "absent",
+        Status::Active => "active",
+        Status::ReauthorizationRequired => "reauthorization_required",
+        Status::ConsentRequired => "consent_required",
+        Status::Suspended => "suspended",
+        Status::Unlinked => "unlinked",
+    }
+}
+
+impl TenantRow {
+    fn after(self, event: &tenant::Event, at: Timestamp) -> Self {
+        match event {
+            tenant::Event::Seen {} => Self { first_seen_at: Some(at), ..self },
+            tenant::Event::Admitted {} => Self { admission: Admission::Admitted, ..self },
+            tenant::Event::Blocked {} => Self { admission: Admission::Blocked, ..self },
+            tenant::Event::BreakerOpened { .. } => Self { breaker_open: true, ..self },
+            tenant::Event::BreakerClosed { .. } => Self { breaker_open: false, ..self },
+        }
+    }
+}
+
+impl ConnectionRow {
+    fn first(event: &connection::Event, at: Timestamp) -> Option<Box<Self>> {
+        let connection::Event::Linked { person, profile, .. } = event else { return None };
+        Some(Box::new(Self {
+            person: *person,
+            status: Status::Absent,
+            why: None,
+            diagnosis: None,
+            grant: None,
+            linked_at: at,
+            changed_at: at,
+            chat_known: false,
+            profile: profile.clone(),
+            accounts: BTreeMap::new(),
+        }))
+    }
+
+    /// An account names its person a moment before the connection's own stream begins.
+    fn expected(person: PersonId, hash: &AccountHash, account: &Sealed) -> Self {
+        Self {
+            person,
+            status: Status::Absent,
+            why: None,
+            diagnosis: None,
+            grant: None,
+            linked_at: Timestamp::default(),
+            changed_at: Timestamp::default(),
+            chat_known: false,
+            // Replaced by the profile that the connection's first event brings.
+            profile: account.clone(),
+            accounts: BTreeMap::from([(hash.clone(), account.clone())]),
+        }
+    }
+
+    fn with_account(mut self: Box<Self>, hash: &AccountHash, event: &account::Event) -> Box<Self> {
+        match event {
+            account::Event::Linked { account, .. } => _ = self.accounts.insert(hash.clone(), account.clone()),
+            account::Event::Unlinked { .. } => _ = self.accounts.remove(hash),
+            account::Event::LinkRefused { .. } => {}
+        }
+        self
+    }
+
+    fn after(mut self: Box<Self>, event: &connection::Event, at: Timestamp) -> Box<Self> {
+        self.changed_at = at;
+        match event {
+            connection::Event::Linked { profile, .. } => {
+                self.profile = profile.clone();
+                if self.grant.is_none() {
+                    self.linked_at = at;
+                }
+            }
+            connection::Event::TokenIssued { grant, grant_number, generation, scopes, expires_at } => {
+                (self.status, self.why, self.diagnosis) = (Status::Active, None, None);
+                self.grant = Some(GrantRow {
+                    id: *grant,
+                    number: *grant_number,
+                    generation: *generation,
+                    scopes: scopes.clone(),
+                    issued_at: at,
+                    expires_at: *expires_at,
+                    expired: false,
+                });
+            }
+            connection::Event::TokenRefreshed { generation, scopes, expires_at, .. } => {
+                self.diagnosis = None;
+                if let Some(grant) = &mut self.grant {
+                    grant.generation = *generation;
+                    grant.scopes.clone_from(scopes);
+                    (grant.issued_at, grant.expires_at, grant.expired) = (at, *expires_at, false);
+                }
+            }
+            connection::Event::TokenExpired { .. } => {
+                if let Some(grant) = &mut self.grant {
+                    grant.expired = true;
+                }
+            }
+            connection::Event::RefreshStarted { .. } => {}
+            connection::Event::RefreshFailed { diagnosis, .. } => self.diagnosis = Some(diagnosis.clone()),
+            connection::Event::ReauthorizationRequired { why, diagnosis, .. } => {
+                self.end(Status::ReauthorizationRequired, Some(*why), Some(diagnosis));
+            }
+            connection::Event::ConsentRequired { diagnosis, .. } => {
+                self.end(Status::ConsentRequired, None, Some(diagnosis));
+            }
+            connection::Event::Suspended { diagnosis, .. } => self.end(Status::Suspended, None, Some(diagnosis)),
+            connection::Event::Unlinked {} => self.end(Status::Unlinked, None, None),
+            connection::Event::ChatFound { .. } => self.chat_known = true,
+            connection::Event::ChatLost { .. } => self.chat_known = false,
+        }
+        self
+    }
+
+    fn end(&mut self, status: Status, why: Option<ReauthorizationReason>, diagnosis: Option<&Diagnosis>) {
+        (self.status, self.why, self.diagnosis) = (status, why, diagnosis.cloned());
+    }
+}

@@ -1,0 +1,426 @@
+//! What there is to do, and when: the only thing that processors look at.
+//!
+//! A row is put here by one event and taken away by another, so rebuilding this read model sends nothing twice. Lanes and
+//! connections share their id, which is how a new grant finds the lane that waits for it.
+//!
+//! **Invariant.** A lane's row keeps the lane's revision that it was folded from; an intent is appended at that revision,
+//! so a stale row leads to a refused append, never to a wrong send.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    ConnectionId, MessageId, PersonId, SignInId, Timestamp,
+    connection::{self, Connection, Status},
+    lane::{self, Lane, Open, Parked},
+    message::{self, Message},
+    sign_in::{self, FailureReason, SignIn},
+};
+use serde::{Deserialize, Serialize};
+use store::Filter;
+
+use crate::{EventRef, Projection, Table, Unreadable, Value};
+
+pub mod queries;
+
+/// What there is to do.
+pub struct Due;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    Lane(ConnectionId),
+    Message(MessageId),
+    Connection(ConnectionId),
+    SignIn(SignInId),
+}
+
+impl crate::Key for Key {
+    fn table(&self) -> usize {
+        match self {
+            Self::Lane(_) => 0,
+            Self::Message(_) => 1,
+            Self::Connection(_) => 2,
+            Self::SignIn(_) => 3,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Lane(id) | Self::Connection(id) => id.to_string(),
+            Self::Message(id) => id.to_string(),
+            Self::SignIn(id) => id.to_string(),
+        }
+    }
+
+    fn parse(table: usize, text: &str) -> Option<Self> {
+        match table {
+            0 => text.parse().ok().map(Self::Lane),
+            1 => text.parse().ok().map(Self::Message),
+            2 => text.parse().ok().map(Self::Connection),
+            3 => text.parse().ok().map(Self::SignIn),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Row {
+    Lane(LaneRow),
+    Message(MessageRow),
+    Connection(ConnectionRow),
+    SignIn(SignInRow),
+}
+
+/// A lane that has had a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaneRow {
+    pub person: PersonId,
+    /// Of the last event in the lane's own stream; `None` where there is none yet.
+    pub lane_revision: Option<u64>,
+    /// Messages accepted and not concluded.
+    pub pending: u64,
+    pub not_before: Option<Timestamp>,
+    pub open: Option<Open>,
+    pub parked: Option<Parked>,
+    /// Unknown ones that wait at the front to be sent again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub again: BTreeSet<MessageId>,
+}
+
+/// A message that is not concluded. What it says is read from its own stream when its turn comes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MessageRow {
+    pub lane: ConnectionId,
+    /// Its place in the lane: the position of its acceptance, or 0 for the front, where it goes again.
+    pub position: u64,
+    /// Deliveries begun.
+    pub attempts: u32,
+}
+
+/// A connection with a grant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    pub person: PersonId,
+    pub status: Status,
+    pub grant: SignInId,
+    pub grant_number: u64,
+    pub generation: u64,
+    pub expires_at: Timestamp,
+    pub expired: bool,
+    /// When the newest generation came.
+    pub issued_at: Timestamp,
+    pub claim_open: bool,
+    pub refresh_not_before: Option<Timestamp>,
+}
+
+/// A sign-in of which something is still to come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignInRow {
+    pub lapses_at: Timestamp,
+    /// Completed, but account and connection do not say so yet.
+    pub to_finish: bool,
+}
+
+/// An event that this projection folds.
+pub enum Event {
+    Accepted { message: MessageId, position: u64, lane: ConnectionId, person: PersonId },
+    Lane { lane: ConnectionId, revision: u64, event: lane::Event },
+    Connection { connection: ConnectionId, event: connection::Event, at: Timestamp },
+    SignIn { sign_in: SignInId, event: sign_in::Event },
+}
+
+impl Projection for Due {
+    const NAME: &'static str = "due.v1";
+    const TABLES: &'static [Table] = &[
+        Table {
+            name: "lanes",
+            // When to look at the lane; NULL when there is nothing to do before something else happens.
+            columns: &["ready_us INTEGER", "open INTEGER NOT NULL", "parked_grant INTEGER"],
+            indexes: &["(ready_us) WHERE ready_us NOT NULL", "(open) WHERE open", "(parked_grant) WHERE parked_grant NOT NULL"],
+        },
+        Table {
+            name: "messages",
+            columns: &["lane TEXT NOT NULL", "position INTEGER NOT NULL"],
+            indexes: &["(lane, position)"],
+        },
+        Table {
+            name: "connections",
+            columns: &["grant_number INTEGER NOT NULL", "expires_us INTEGER", "issued_us INTEGER", "claim_open INTEGER NOT NULL"],
+            indexes: &[
+                "(expires_us) WHERE expires_us NOT NULL",
+                "(issued_us) WHERE issued_us NOT NULL",
+                "(claim_open) WHERE claim_open",
+            ],
+        },
+        Table { name: "sign_ins", columns: &["due_us INTEGER NOT NULL"], indexes: &["(due_us)"] },
+    ];
+
+    type Key = Key;
+    type Row = Row;
+    type Event = Event;
+
+    fn filter() -> Filter {
+        Filter::categories(["message", "lane", "connection", "signin"])
+    }
+
+    fn read(event: EventRef<'_>) -> Result<Option<Event>, Unreadable> {
+        if let Some(message::Event::Accepted(accepted)) = event.decode::<Message>()? {
+            let (message, position) = (event.stream_id()?, event.position.0);
+            return Ok(Some(Event::Accepted { message, position, lane: accepted.lane, person: accepted.person }));
+        }
+        if let Some(of_lane) = event.decode::<Lane>()? {
+            return Ok(Some(Event::Lane { lane: event.stream_id()?, revision: event.revision, event: of_lane }));
+        }
+        if let Some(of_connection) = event.decode::<Connection>()? {
+            let at = match of_connection {
+                connection::Event::TokenIssued { .. } | connection::Event::TokenRefreshed { .. } => {
+                    event.about()?.recorded_at
+                }
+                _ => Timestamp::default(),
+            };
+            return Ok(Some(Event::Connection { connection: event.stream_id()?, event: of_connection, at }));
+        }
+        Ok(match event.decode::<SignIn>()? {
+            Some(of_sign_in) => Some(Event::SignIn { sign_in: event.stream_id()?, event: of_sign_in }),
+            None => None,
+        })
+    }
+
+    fn keys(event: &Event, keys: &mut Vec<Key>) {
+        match event {
+            Event::Accepted { message, lane, .. } => {
+                keys.extend([Key::Message(*message), Key::Lane(*lane)]);
+            }
+            Event::Lane { lane, event, .. } => {
+                keys.push(Key::Lane(*lane));
+                keys.extend(message_of(event).map(Key::Message));
+            }
+            Event::Connection { connection, event, .. } => {
+                keys.push(Key::Connection(*connection));
+                if let connection::Event::TokenIssued { grant, .. } = event {
+                    keys.push(Key::SignIn(*grant));
+                }
+            }
+            Event::SignIn { sign_in, .. } => keys.push(Key::SignIn(*sign_in)),
+        }
+    }
+
+    fn evolve(key: &Key, row: Option<Row>, event: &Event) -> Option<Row> {
+        match (key, row) {
+            (Key::Lane(_), Some(Row::Lane(row))) => evolve_lane(Some(row), event).map(Row::Lane),
+            (Key::Lane(_), _) => evolve_lane(None, event).map(Row::Lane),
+            (Key::Message(_), Some(Row::Message(row))) => {
+                evolve_message(Some(row), event).map(Row::Message)
+            }
+            (Key::Message(_), _) => evolve_message(None, event).map(Row::Message),
+            (Key::Connection(_), Some(Row::Connection(row))) => {
+                evolve_connection(Some(row), event).map(Row::Connection)
+            }
+            (Key::Connection(_), _) => evolve_connection(None, event).map(Row::Connection),
+            (Key::SignIn(_), Some(Row::SignIn(row))) => evolve_sign_in(Some(row), event).map(Row::SignIn),
+            (Key::SignIn(_), _) => evolve_sign_in(None, event).map(Row::SignIn),
+        }
+    }
+
+    fn columns(_: &Key, row: &Row) -> Vec<Value> {
+        let micros = |at: Timestamp| Value::Integer(at.as_micros());
+        let number = |n: u64| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
+        let or_null = |value: Option<Value>| value.unwrap_or(Value::Null);
+        match row {
+            Row::Lane(row) => vec![
+                or_null(row.ready_at().map(micros)),
+                Value::Integer(row.open.is_some().into()),
+                or_null(row.parked.as_ref().map(|parked| number(parked.grant_number))),
+            ],
+            Row::Message(row) => vec![Value::Text(row.lane.to_string()), number(row.position)],
+            Row::Connection(row) => {
+                let live = row.status != Status::Unlinked && !row.expired;
+                let active = row.status == Status::Active;
+                vec![
+                    number(row.grant_number),
+                    or_null(live.then(|| micros(row.expires_at))),
+                    or_null(active.then(|| micros(row.issued_at))),
+                    Value::Integer(row.claim_open.into()),
+                ]
+            }
+            Row::SignIn(row) => vec![if row.to_finish { Value::Integer(0) } else { micros(row.lapses_at) }],
+        }
+    }
+}
+
+impl LaneRow {
+    /// When the head of the lane is to be looked at; `None` where something else has to happen first.
+    pub fn ready_at(&self) -> Option<Timestamp> {
+        match (&self.open, &self.parked) {
+            _ if self.pending == 0 => None,
+            (Some(_), _) => None,
+            (None, Some(parked)) => parked.look_again_at,
+            (None, None) => Some(self.not_before.unwrap_or_default()),
+        }
+    }
+}
+
+/// The message that an event in a lane is about.
+pub(crate) fn message_of(event: &lane::Event) -> Option<MessageId> {
+    match event {
+        lane::Event::DeliveryStarted { message, .. }
+        | lane::Event::Delivered { message, .. }
+        | lane::Event::Deferred { message, .. }
+        | lane::Event::Unknown { message, .. }
+        | lane::Event::Resent { message, .. }
+        | lane::Event::Parked { message, .. }
+        | lane::Event::Rejected { message, .. }
+        | lane::Event::DeadLettered { message, .. }
+        | lane::Event::Expired { message, .. } => Some(*message),
+        lane::Event::Resumed { .. } => None,
+    }
+}
+
+fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
+    match event {
+        Event::Accepted { person, .. } => {
+            let mut row = row.unwrap_or(LaneRow {
+                person: *person,
+                lane_revision: None,
+                pending: 0,
+                not_before: None,
+                open: None,
+                parked: None,
+                again: BTreeSet::new(),
+            });
+            row.pending += 1;
+            Some(row)
+        }
+        Event::Lane { revision, event, .. } => row.map(|row| LaneRow { lane_revision: Some(*revision), ..in_lane(row, event) }),
+        _ => row,
+    }
+}
+
+fn in_lane(mut row: LaneRow, event: &lane::Event) -> LaneRow {
+    let open = |row: &LaneRow, message: &MessageId, attempt: &u32| {
+        row.open.as_ref().is_some_and(|open| open.message == *message && open.attempt == *attempt)
+    };
+    match event {
+        lane::Event::DeliveryStarted { message, attempt, hub, timeout_ms, .. } => {
+            row.open = Some(Open { message: *message, attempt: *attempt, hub: *hub, timeout_ms: *timeout_ms });
+            row.not_before = None;
+            row.again.remove(message);
+        }
+        // Word that an unknown one arrived after all concludes nothing, unless it was to go again.
+        lane::Event::Delivered { message, attempt, .. } if !open(&row, message, attempt) => {
+            row.pending = row.pending.saturating_sub(row.again.remove(message).into());
+        }
+        lane::Event::Delivered { .. }
+        | lane::Event::Unknown { .. }
+        | lane::Event::Rejected { .. }
+        | lane::Event::DeadLettered { .. }
+        | lane::Event::Expired { .. } => {
+            row.pending = row.pending.saturating_sub(1);
+            row.open = None;
+        }
+        lane::Event::Resent { message, .. } => {
+            row.pending += 1;
+            row.again.insert(*message);
+        }
+        lane::Event::Deferred { until, .. } => {
+            row.open = None;
+            row.not_before = Some(*until);
+        }
+        lane::Event::Parked { parked, .. } => {
+            row.open = None;
+            row.parked = Some(parked.clone());
+        }
+        lane::Event::Resumed { .. } => {
+            row.parked = None;
+            row.not_before = None;
+        }
+    }
+    row
+}
+
+fn evolve_message(row: Option<MessageRow>, event: &Event) -> Option<MessageRow> {
+    match event {
+        Event::Accepted { position, lane, .. } => {
+            Some(MessageRow { lane: *lane, position: *position, attempts: 0 })
+        }
+        Event::Lane { lane, event, .. } => match event {
+            lane::Event::DeliveryStarted { attempt, .. } => row.map(|row| MessageRow { attempts: *attempt, ..row }),
+            lane::Event::Resent { attempt, .. } => {
+                Some(MessageRow { lane: *lane, position: 0, attempts: *attempt })
+            }
+            lane::Event::Deferred { .. } | lane::Event::Parked { .. } | lane::Event::Resumed { .. } => row,
+            lane::Event::Delivered { .. }
+            | lane::Event::Unknown { .. }
+            | lane::Event::Rejected { .. }
+            | lane::Event::DeadLettered { .. }
+            | lane::Event::Expired { .. } => None,
+        },
+        _ => row,
+    }
+}
+
+fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Option<ConnectionRow> {
+    let Event::Connection { event, at, .. } = event else { return row };
+    let end = |row: Option<ConnectionRow>, status| row.map(|row| ConnectionRow { status, claim_open: false, ..row });
+    match event {
+        connection::Event::Linked { person, sign_in, .. } => Some(row.unwrap_or(ConnectionRow {
+            person: *person,
+            status: Status::Absent,
+            grant: *sign_in,
+            grant_number: 0,
+            generation: 0,
+            expires_at: Timestamp::default(),
+            expired: true,
+            issued_at: Timestamp::default(),
+            claim_open: false,
+            refresh_not_before: None,
+        })),
+        connection::Event::TokenIssued { grant, grant_number, generation, expires_at, .. } => row.map(|row| ConnectionRow {
+            person: row.person,
+            status: Status::Active,
+            grant: *grant,
+            grant_number: *grant_number,
+            generation: *generation,
+            expires_at: *expires_at,
+            expired: false,
+            issued_at: *at,
+            claim_open: false,
+            refresh_not_before: None,
+        }),
+        connection::Event::TokenRefreshed { generation, expires_at, .. } => row.map(|row| ConnectionRow {
+            generation: *generation,
+            expires_at: *expires_at,
+            expired: false,
+            issued_at: *at,
+            claim_open: false,
+            refresh_not_before: None,
+            ..row
+        }),
+        connection::Event::RefreshStarted { .. } => row.map(|row| ConnectionRow { claim_open: true, ..row }),
+        connection::Event::RefreshFailed { not_before, .. } => {
+            row.map(|row| ConnectionRow { claim_open: false, refresh_not_before: *not_before, ..row })
+        }
+        connection::Event::TokenExpired { .. } => row.map(|row| ConnectionRow { expired: true, ..row }),
+        connection::Event::ReauthorizationRequired { .. } => end(row, Status::ReauthorizationRequired),
+        connection::Event::ConsentRequired { .. } => end(row, Status::ConsentRequired),
+        connection::Event::Suspended { .. } => end(row, Status::Suspended),
+        connection::Event::Unlinked {} => end(row, Status::Unlinked),
+        connection::Event::ChatFound { .. } | connection::Event::ChatLost { .. } => row,
+    }
+}
+
+fn evolve_sign_in(row: Option<SignInRow>, event: &Event) -> Option<SignInRow> {
+    match event {
+        // The grant is in place: the sign-in is finished.
+        Event::Connection { event: connection::Event::TokenIssued { .. }, .. } => None,
+        Event::SignIn { event, .. } => match event {
+            sign_in::Event::Requested { lapses_at, .. } => {
+                Some(SignInRow { lapses_at: *lapses_at, to_finish: false })
+            }
+            sign_in::Event::Completed { .. } => row.map(|row| SignInRow { to_finish: true, ..row }),
+            sign_in::Event::Lapsed {} => None,
+            sign_in::Event::Failed { why: FailureReason::AccountLinkedElsewhere, .. } => None,
+            _ => row,
+        },
+        _ => row,
+    }
+}

@@ -1,0 +1,23 @@
+//! Keeps the read models: it owns their SQL, transactions, checkpoints and rebuilds, so that a projection has only a fold.
+//!
+//! `ReadModel::open` gives the model, for reading, and its [`Follower`], to be run as a task. [`file`] is one `SQLite` file,
+//! [`directory`] says which of them is in use, [`fold`] turns pages into rows, [`scan`] reads long stretches of the log.
+
+mod directory;
+mod file;
+mod fold;
+mod follow;
+mod model;
+mod rebuild;
+mod scan;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use fold::Stop;
+pub use follow::Follower;
+pub use model::{Behind, Change, Changes, ReadModel, Reader, State, Status};
+pub use rebuild::{Report, rebuild};
+pub use verify::{Difference, Verification, verify};

@@ -1,0 +1,403 @@
+//! The runner with a toy projection: accounts with balances, and the owners that they belong to.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use domain::aggregate::Aggregate;
+use serde::{Deserialize, Serialize};
+use store::{EventStore, Filter, Position};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    model::{Change, ReadModel, State},
+    rebuild::rebuild,
+    testing::{self, PATIENCE, Rows, Told, told},
+};
+use crate::{EventRef, Key, Projection, Table, Unreadable, Value};
+
+#[derive(Clone, Debug, Default)]
+struct Toy;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", content = "data")]
+enum Event {
+    #[serde(rename = "toy.opened.v1")]
+    Opened { owner: String },
+    #[serde(rename = "toy.paid-in.v1")]
+    PaidIn { owner: String, amount: i64 },
+    #[serde(rename = "toy.closed.v1")]
+    Closed { owner: String },
+}
+
+impl Aggregate for Toy {
+    const CATEGORY: &'static str = "toy";
+    type Command = ();
+    type Event = Event;
+    type Refusal = ();
+
+    fn decide(&self, (): ()) -> Result<Vec<Event>, ()> {
+        Ok(vec![])
+    }
+
+    fn evolve(self, _event: Event) -> Self {
+        self
+    }
+}
+
+struct Toys;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum ToyKey {
+    Account(u32),
+    Owner(String),
+}
+
+impl Key for ToyKey {
+    fn table(&self) -> usize {
+        match self {
+            Self::Account(_) => 0,
+            Self::Owner(_) => 1,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Account(id) => id.to_string(),
+            Self::Owner(name) => name.clone(),
+        }
+    }
+
+    fn parse(table: usize, text: &str) -> Option<Self> {
+        match table {
+            0 => text.parse().ok().map(Self::Account),
+            _ => Some(Self::Owner(text.to_owned())),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum ToyRow {
+    Account { balance: i64, revision: u64 },
+    Owner { accounts: u32 },
+}
+
+struct Happened {
+    account: u32,
+    revision: u64,
+    event: Event,
+}
+
+impl Projection for Toys {
+    const NAME: &'static str = "toys.v1";
+    const TABLES: &'static [Table] = &[
+        Table { name: "accounts", columns: &["balance INTEGER NOT NULL"], indexes: &["(balance)"] },
+        Table { name: "owners", columns: &[], indexes: &[] },
+    ];
+    type Key = ToyKey;
+    type Row = ToyRow;
+    type Event = Happened;
+
+    fn filter() -> Filter {
+        Filter::categories([Toy::CATEGORY])
+    }
+
+    fn read(event: EventRef<'_>) -> Result<Option<Happened>, Unreadable> {
+        let Some(decoded) = event.decode::<Toy>()? else { return Ok(None) };
+        Ok(Some(Happened { account: event.stream_id()?, revision: event.revision, event: decoded }))
+    }
+
+    fn keys(happened: &Happened, keys: &mut Vec<ToyKey>) {
+        keys.push(ToyKey::Account(happened.account));
+        if let Event::Opened { owner } | Event::Closed { owner } = &happened.event {
+            keys.push(ToyKey::Owner(owner.clone()));
+        }
+    }
+
+    fn evolve(key: &ToyKey, row: Option<ToyRow>, happened: &Happened) -> Option<ToyRow> {
+        let (balance, accounts) = match row {
+            Some(ToyRow::Account { balance, .. }) => (balance, 0),
+            Some(ToyRow::Owner { accounts }) => (0, accounts),
+            None => (0, 0),
+        };
+        let revision = happened.revision;
+        match (key, &happened.event) {
+            (ToyKey::Account(_), Event::Opened { .. }) => Some(ToyRow::Account { balance: 0, revision }),
+            (ToyKey::Account(_), Event::PaidIn { amount, .. }) => {
+                Some(ToyRow::Account { balance: balance + amount, revision })
+            }
+            (ToyKey::Account(_), Event::Closed { .. }) => None,
+            (ToyKey::Owner(_), Event::Opened { .. }) => Some(ToyRow::Owner { accounts: accounts + 1 }),
+            (ToyKey::Owner(_), _) => (accounts > 1).then(|| ToyRow::Owner { accounts: accounts - 1 }),
+        }
+    }
+
+    fn columns(_key: &ToyKey, row: &ToyRow) -> Vec<Value> {
+        match row {
+            ToyRow::Account { balance, .. } => vec![(*balance).into()],
+            ToyRow::Owner { .. } => vec![],
+        }
+    }
+}
+
+fn opened(account: u32) -> Told {
+    told::<Toy>(account, &Event::Opened { owner: owner(account) })
+}
+
+fn paid_in(account: u32, amount: i64) -> Told {
+    told::<Toy>(account, &Event::PaidIn { owner: owner(account), amount })
+}
+
+fn closed(account: u32) -> Told {
+    told::<Toy>(account, &Event::Closed { owner: owner(account) })
+}
+
+fn owner(account: u32) -> String {
+    format!("owner {}", account % 5)
+}
+
+fn unreadable(account: u32) -> Told {
+    Told { name: "toy.painted.v1".into(), ..opened(account) }
+}
+
+fn foreign(number: u32) -> Told {
+    Told { stream: format!("other-{number}"), ..unreadable(number) }
+}
+
+/// A sequence that a seed decides, with events of others in it. Uses all kinds of steps, also such that make no sense.
+fn some_events(mut seed: u64, count: usize) -> Vec<Told> {
+    let mut random = |below: u32| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        u32::try_from(seed % u64::from(below)).expect("it is below")
+    };
+    let step = |_| {
+        let account = random(20);
+        match random(8) {
+            0..2 => opened(account),
+            2..5 => paid_in(account, i64::from(random(100)) - 50),
+            5..7 => closed(account),
+            _ => foreign(account),
+        }
+    };
+    (0..count).map(step).collect()
+}
+
+fn balance(rows: &Rows<Toys>, account: u32) -> Option<i64> {
+    match rows.get(&ToyKey::Account(account)) {
+        Some(ToyRow::Account { balance, .. }) => Some(*balance),
+        _ => None,
+    }
+}
+
+/// A read model that is followed until the end of the test.
+struct Running {
+    model: ReadModel<Toys>,
+    stop: CancellationToken,
+    following: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    fn start(data: &Path, store: Arc<dyn EventStore>) -> Self {
+        let (model, follower) = ReadModel::open(data, store).expect("it opens");
+        let stop = CancellationToken::new();
+        let following = tokio::spawn(follower.run(stop.clone()));
+        Self { model, stop, following }
+    }
+
+    async fn rows_at(&self, position: Position) -> Rows<Toys> {
+        self.model.wait_for(position, PATIENCE).await.expect("it gets there");
+        testing::read_all(&self.model).await
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.following.await.expect("it ends").expect("it ends well");
+    }
+}
+
+fn files(data: &Path) -> Vec<String> {
+    let entries = fs::read_dir(data.join("read-models")).expect("it is there");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".sqlite") || name.ends_with(".building"));
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn rebuilding_equals_following_whatever_happened() {
+    for seed in 1..=5 {
+        testing::rows_of::<Toys>(&some_events(seed, 60)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_event_can_touch_rows_of_several_tables() {
+    let rows = testing::rows_of::<Toys>(&[opened(1), opened(6), paid_in(6, 7), closed(1)]).await;
+    assert_eq!(balance(&rows, 1), None);
+    assert_eq!(rows[&ToyKey::Account(6)], ToyRow::Account { balance: 7, revision: 1 });
+    assert_eq!(rows[&ToyKey::Owner("owner 1".into())], ToyRow::Owner { accounts: 1 });
+}
+
+#[tokio::test]
+async fn what_is_appended_shows_and_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let running = Running::start(data.path(), store.clone());
+    testing::state(&running.model, |state| *state == State::Live).await;
+    let mut changes = running.model.changes();
+
+    let position = testing::append(&*store, &[foreign(1), opened(3)]).await;
+
+    let Some(Change::Rows(keys)) = changes.next().await else { panic!("rows were touched") };
+    assert!(keys.contains(&ToyKey::Account(3)));
+    running.model.wait_for(position, PATIENCE).await.unwrap();
+    let row = running.model.get(ToyKey::Account(3)).await.unwrap();
+    assert_eq!(row, Some(ToyRow::Account { balance: 0, revision: 0 }));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn queries_use_the_declared_columns() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let position = testing::append(&*store, &[opened(1), paid_in(1, 5), opened(2), paid_in(2, 9)]).await;
+    let running = Running::start(data.path(), store);
+    running.model.wait_for(position, PATIENCE).await.unwrap();
+
+    let rich = running.model.query(|reader| {
+        assert_eq!(reader.checkpoint()?, Position(4));
+        reader.select(0, "SELECT key, body FROM accounts WHERE balance > ?1 ORDER BY balance DESC", [5])
+    });
+    let rich = rich.await.unwrap();
+
+    assert_eq!(rich, [(ToyKey::Account(2), ToyRow::Account { balance: 9, revision: 1 })]);
+    let writing = running.model.query(|reader| Ok(reader.execute("DELETE FROM accounts", [])?)).await;
+    assert!(writing.is_err(), "a query can't write");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn following_goes_on_where_it_was_left() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let position = testing::append(&*store, &[opened(1), paid_in(1, 5)]).await;
+    let running = Running::start(data.path(), store.clone());
+    running.rows_at(position).await;
+    running.stop().await;
+    let position = testing::append(&*store, &[paid_in(1, 6), foreign(1)]).await;
+
+    let running = Running::start(data.path(), store);
+
+    assert_eq!(balance(&running.rows_at(position).await, 1), Some(11));
+    running.stop().await;
+    assert_eq!(files(data.path()), ["toys.v1-2.sqlite"], "built once, then followed");
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_stops_the_projection_where_it_stands() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let running = Running::start(data.path(), store.clone());
+    testing::state(&running.model, |state| *state == State::Live).await;
+    let good = testing::append(&*store, &[opened(1), paid_in(1, 5)]).await;
+    running.rows_at(good).await;
+    let bad = testing::append(&*store, &[unreadable(1)]).await;
+    let later = testing::append(&*store, &[paid_in(1, 6)]).await;
+
+    let state = testing::state(&running.model, |state| matches!(state, State::Stopped(_))).await;
+
+    let State::Stopped(stop) = state else { unreachable!() };
+    assert_eq!((stop.position, &*stop.stream, &*stop.name), (bad, "toy-1", "toy.painted.v1"));
+    let behind = running.model.wait_for(later, PATIENCE).await.unwrap_err();
+    assert_eq!((behind.wanted, behind.status.position), (later, good));
+    assert_eq!(balance(&testing::read_all(&running.model).await, 1), Some(5), "what came before it is there");
+    assert!(running.model.rebuild().await.is_err());
+    running.stop().await;
+
+    let running = Running::start(data.path(), store.clone());
+    testing::state(&running.model, |state| matches!(state, State::Stopped(_))).await;
+    assert_eq!(running.model.status().position, good, "after a start it stops there again");
+    running.stop().await;
+    let error = rebuild::<Toys>(store, data.path()).await.unwrap_err();
+    assert!(error.to_string().contains("toy.painted.v1"));
+}
+
+#[tokio::test]
+async fn a_read_model_of_another_store_is_not_used() {
+    let (data, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = testing::open_store(data.path());
+    let position = testing::append(&*store, &[opened(1)]).await;
+    testing::follow_and_read::<Toys>(store, data.path()).await;
+    let store = testing::open_store(other.path());
+    assert_eq!(testing::append(&*store, &[opened(2)]).await, position);
+
+    let rows = testing::follow_and_read::<Toys>(store, data.path()).await;
+
+    assert_eq!((balance(&rows, 1), balance(&rows, 2)), (None, Some(0)));
+}
+
+#[tokio::test]
+async fn a_half_built_file_is_ignored_and_removed() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    testing::append(&*store, &[opened(1)]).await;
+    let rows = testing::follow_and_read::<Toys>(store.clone(), data.path()).await;
+    let [in_use] = &files(data.path())[..] else { panic!("there is one file") };
+    let models = data.path().join("read-models");
+    fs::write(models.join("toys.v1-9.building"), "half of it").unwrap();
+    // Killed between the switch and the removal of what was replaced.
+    fs::copy(models.join(in_use), models.join("toys.v1-8.sqlite")).unwrap();
+
+    assert_eq!(testing::follow_and_read::<Toys>(store, data.path()).await, rows);
+
+    assert_eq!(files(data.path()), ["toys.v1-8.sqlite"]);
+}
+
+#[tokio::test]
+async fn rebuilding_while_it_is_followed_switches_without_falling_back() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    testing::append(&*store, &some_events(7, 50)).await;
+    let running = Running::start(data.path(), store.clone());
+    testing::state(&running.model, |state| *state == State::Live).await;
+    let damage = rusqlite::Connection::open(data.path().join("read-models/toys.v1-2.sqlite")).unwrap();
+    damage.execute("UPDATE accounts SET balance = 77", []).unwrap();
+    drop(damage);
+    assert!(!running.model.verify().await.unwrap().is_good());
+    let mut changes = running.model.changes();
+
+    let (report, position) =
+        tokio::join!(running.model.rebuild(), async { testing::append(&*store, &[opened(70)]).await });
+
+    assert!(report.unwrap().events > 0);
+    let rows = running.rows_at(position).await;
+    assert_eq!(balance(&rows, 70), Some(0));
+    assert!(running.model.verify().await.unwrap().is_good());
+    while changes.next().await != Some(Change::Everything) {}
+    running.stop().await;
+    assert_eq!(files(data.path()), ["toys.v1-3.sqlite"]);
+}
+
+#[tokio::test]
+async fn a_read_model_is_of_one_process() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let _first = ReadModel::<Toys>::open(data.path(), store.clone()).unwrap();
+    assert!(ReadModel::<Toys>::open(data.path(), store.clone()).is_err());
+    assert!(rebuild::<Toys>(store, data.path()).await.is_err());
+}
+
+#[tokio::test]
+async fn waiting_for_what_does_not_come_tells_how_far_it_is() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let position = testing::append(&*store, &[opened(1)]).await;
+    let running = Running::start(data.path(), store);
+    running.rows_at(position).await;
+
+    let behind = running.model.wait_for(Position(99), Duration::ZERO).await.unwrap_err();
+
+    assert_eq!((behind.wanted, behind.status.position), (Position(99), position));
+    running.stop().await;
+}
