@@ -4,11 +4,13 @@
 //! again from its start before the oldest view is gone: the whole log is read in stretches.
 
 use std::{
+    collections::VecDeque,
     ops::ControlFlow,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, ErrorCode, Row};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -129,9 +131,9 @@ fn read_stream(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query((stream.as_str(), sql(from), limit))?;
     let mut events = Vec::new();
+    let mut copies = Copies::default();
     while let Some(row) = rows.next()? {
-        let event = decode(row)?;
-        events.push(Recorded { stream: stream.clone(), ..event.to_recorded() });
+        events.push(copies.recorded(&decode(row)?, Some(stream)));
     }
     Ok(events)
 }
@@ -143,9 +145,10 @@ fn read_page(
     limit: usize,
 ) -> Result<Page, rusqlite::Error> {
     let mut events = Vec::new();
+    let mut copies = Copies::default();
     let mut bytes = 0;
     let (upto, stop) = walk(connection, after, Position(u64::MAX), filter, |event| {
-        events.push(event.to_recorded());
+        events.push(copies.recorded(&event, None));
         bytes += event.data.len() + event.metadata.len();
         if events.len() >= limit || bytes >= PAGE_BYTES {
             ControlFlow::Break(())
@@ -203,6 +206,57 @@ fn decode<'row>(row: &'row Row<'_>) -> Result<RecordedRef<'row>, rusqlite::Error
         data: row.get_ref(7)?.as_bytes()?,
         metadata: row.get_ref(8)?.as_bytes()?,
     })
+}
+
+/// Copies what leaves the store. Payloads go into shared buffers and names that were just seen are shared, because
+/// otherwise reading would spend as much time on small allocations as on reading. Keeping one event keeps its buffer.
+#[derive(Default)]
+struct Copies {
+    buffer: BytesMut,
+    /// Of the buffer when it was new.
+    size: usize,
+    /// The event types seen last, as many as are quickly compared.
+    names: VecDeque<Arc<str>>,
+}
+
+impl Copies {
+    const BUFFER_MIN: usize = 1024;
+    const BUFFER_MAX: usize = 64 * 1024;
+    const NAMES: usize = 8;
+
+    /// `stream` is the event's, where it is at hand.
+    fn recorded(&mut self, event: &RecordedRef<'_>, stream: Option<&StreamName>) -> Recorded {
+        Recorded {
+            id: event.id,
+            stream: stream.map_or_else(|| StreamName(event.stream.into()), StreamName::clone),
+            revision: event.revision,
+            position: event.position,
+            name: self.name(event.name),
+            content_type: event.content_type,
+            data: self.bytes(event.data),
+            metadata: self.bytes(event.metadata),
+            created_us: event.created_us,
+        }
+    }
+
+    fn name(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.iter().find(|known| ***known == *name) {
+            return Arc::clone(known);
+        }
+        self.names.truncate(Self::NAMES - 1);
+        self.names.push_front(name.into());
+        Arc::clone(&self.names[0])
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Bytes {
+        if self.buffer.capacity() < bytes.len() {
+            // Small at first, so that a short read does not take much, then twice as large each time.
+            self.size = (self.size * 2).clamp(Self::BUFFER_MIN, Self::BUFFER_MAX);
+            self.buffer = BytesMut::with_capacity(self.size.max(bytes.len()));
+        }
+        self.buffer.extend_from_slice(bytes);
+        self.buffer.split().freeze()
+    }
 }
 
 fn explain(error: &rusqlite::Error) -> StoreError {

@@ -3,17 +3,21 @@
 //! `EventStoreDB` does the same: with `Any` and `StreamExists` there is no slot to compare an id with, so a repeat is
 //! found as long as the first time is remembered, which a restart ends.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+};
 
 use uuid::Uuid;
 
 use crate::{Appended, NewEvent, StreamName};
 
-/// How many events are remembered (a few MiB at most).
+/// How many events are remembered, in about 2 MiB.
 const CAPACITY: usize = 16 * 1024;
 
 #[derive(Default)]
 pub(super) struct RecentIds {
+    hasher: RandomState,
     places: HashMap<Key, Appended>,
     /// Oldest first.
     order: VecDeque<Key>,
@@ -21,7 +25,9 @@ pub(super) struct RecentIds {
     uncommitted: Vec<Key>,
 }
 
-type Key = (Uuid, StreamName);
+/// An event's id and a hash of its stream. Two streams are taken for one only if they hash alike and an id is used in
+/// both.
+type Key = (Uuid, u64);
 
 /// What the ids of an append say about it.
 pub(super) enum Seen {
@@ -35,9 +41,10 @@ pub(super) enum Seen {
 
 impl RecentIds {
     pub(super) fn look_for(&self, stream: &StreamName, events: &[NewEvent]) -> Seen {
+        let stream = self.hasher.hash_one(stream);
         let mut seen = Seen::New;
         for (index, event) in events.iter().enumerate() {
-            match self.places.get(&(event.id, stream.clone())) {
+            match self.places.get(&(event.id, stream)) {
                 Some(place) => seen = Seen::Repeated(*place),
                 None if index == 0 => return Seen::New,
                 None => return Seen::Mixed,
@@ -47,8 +54,8 @@ impl RecentIds {
     }
 
     pub(super) fn remember(&mut self, id: Uuid, stream: &StreamName, place: Appended) {
-        let key = (id, stream.clone());
-        self.places.insert(key.clone(), place);
+        let key = (id, self.hasher.hash_one(stream));
+        self.places.insert(key, place);
         self.uncommitted.push(key);
     }
 

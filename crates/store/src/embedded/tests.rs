@@ -183,3 +183,54 @@ fn a_directory_that_cannot_be_written_is_named() {
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     }
 }
+
+/// A backend that has no scan of its own.
+struct Unscannable(EmbeddedStore);
+
+#[async_trait]
+impl EventStore for Unscannable {
+    fn id(&self) -> Uuid {
+        self.0.id()
+    }
+
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError> {
+        self.0.append(stream, expected, events).await
+    }
+
+    async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
+        self.0.append_many(appends).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        direction: Direction,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.0.read_stream(stream, direction, from, limit).await
+    }
+
+    async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
+        self.0.read_all(after, filter, limit).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.0.head().await
+    }
+
+    fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
+        self.0.follow(after, filter)
+    }
+}
+
+#[tokio::test]
+async fn a_backend_without_a_scan_of_its_own_is_read_page_by_page() {
+    let dir = tempfile::tempdir().unwrap();
+    crate::contract::a_scan_sees_what_reading_sees(Arc::new(Unscannable(store(dir.path())))).await;
+}

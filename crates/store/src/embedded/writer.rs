@@ -353,6 +353,26 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_that_fails_is_uncertain_and_can_be_repeated() {
+        let (mut writer, _dir) = writer();
+        // What is wrong here shows only at the commit.
+        let wrong = "CREATE TABLE owner (id INTEGER PRIMARY KEY);
+            CREATE TABLE owned (owner REFERENCES owner DEFERRABLE INITIALLY DEFERRED);
+            CREATE TRIGGER wrong AFTER INSERT ON events BEGIN INSERT INTO owned VALUES (1); END;
+            PRAGMA foreign_keys = ON;";
+        writer.connection.execute_batch(wrong).unwrap();
+        let given = || vec![append("thing-1", Expected::Any, 1, 10)];
+        let answers = write(&mut writer, given());
+        assert!(matches!(answers[0], Err(StoreError::Uncertain(_))), "{answers:?}");
+        assert_eq!(count(&writer), 0);
+
+        writer.connection.execute_batch("DROP TRIGGER wrong").unwrap();
+        assert_eq!(write(&mut writer, given())[0].as_ref().unwrap().revision, 0);
+        assert_eq!(write(&mut writer, given())[0].as_ref().unwrap().revision, 0);
+        assert_eq!(count(&writer), 1);
+    }
+
+    #[test]
     fn a_broken_file_is_said_to_be_broken() {
         let (mut writer, _dir) = writer();
         writer.connection.execute_batch("DROP INDEX events_by_stream").unwrap();
