@@ -10,6 +10,7 @@ pub mod entra;
 pub mod graph;
 pub mod http;
 pub mod jose;
+mod record;
 
 pub use entra::{
     Authorize, Entra, EntraConfig, Identity, Redeem, RedeemError, SignedIn, TokenFailure, Tokens,

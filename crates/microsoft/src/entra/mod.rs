@@ -7,7 +7,7 @@ mod token;
 use std::time::Duration;
 
 use domain::{TenantId, Timestamp};
-use oauth2::{CsrfToken, HttpRequest, PkceCodeChallenge, PkceCodeVerifier, Scope};
+use oauth2::{CsrfToken, PkceCodeChallenge, PkceCodeVerifier, Scope};
 use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -21,7 +21,7 @@ use crate::{
     http::ClientError,
     jose::{Discovery, Issuer, IssuerKeys, IssuerUnavailable},
 };
-use token::{Endpoints, for_tenant};
+use token::{Endpoints, Exchange, for_tenant};
 
 #[derive(Clone, Debug)]
 pub struct EntraConfig {
@@ -163,12 +163,12 @@ impl Entra {
     /// Redeems a code and checks who signed in, at `now`.
     pub async fn redeem(&self, redemption: Redeem<'_>, now: Timestamp) -> Result<SignedIn, RedeemError> {
         self.keys.ready().await?;
-        let send = |request: HttpRequest| token::exchange(&self.http, request, None);
+        let exchange = Exchange { http: &self.http, timeout: None };
         let response = self
             .at(&self.path(redemption.tenant))
             .exchange_code(oauth2::AuthorizationCode::new(redemption.code.expose_secret().to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(redemption.code_verifier.expose_secret().to_owned()))
-            .request_async(&send)
+            .request_async(&exchange)
             .await
             .map_err(token::failure)?;
         let tokens = Tokens::from(&response);
@@ -194,11 +194,11 @@ impl Entra {
         refresh_token: &SecretString,
         timeout: Duration,
     ) -> Result<Tokens, TokenFailure> {
-        let send = |request: HttpRequest| token::exchange(&self.http, request, Some(timeout));
+        let exchange = Exchange { http: &self.http, timeout: Some(timeout) };
         let response = self
             .at(&tenant.to_string())
             .exchange_refresh_token(&oauth2::RefreshToken::new(refresh_token.expose_secret().to_owned()))
-            .request_async(&send)
+            .request_async(&exchange)
             .await
             .map_err(token::failure)?;
         Ok(Tokens::from(&response))

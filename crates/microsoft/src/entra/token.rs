@@ -1,13 +1,13 @@
 //! The token endpoint's answers.
 //!
-//! `oauth2` writes the requests and reads the tokens. The errors are ours: [`exchange`] classifies every answer but 200
+//! `oauth2` writes the requests and reads the tokens. The errors are ours: [`Exchange`] classifies every answer but 200
 //! before `oauth2` could keep its text.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use oauth2::{
-    AuthType, EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, RequestTokenError,
-    StandardRevocableToken, StandardTokenResponse, TokenResponse,
+    AsyncHttpClient, AuthType, EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse,
+    RequestTokenError, StandardRevocableToken, StandardTokenResponse, TokenResponse,
     basic::{
         BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
     },
@@ -76,22 +76,36 @@ impl Entra {
     }
 }
 
-/// Sends a token request once. `Err` for every answer but 200.
-pub(super) async fn exchange(
-    http: &Client,
-    request: HttpRequest,
-    timeout: Option<Duration>,
-) -> Result<HttpResponse, TokenFailure> {
-    let mut request =
-        reqwest::Request::try_from(request).map_err(|_| TokenFailure::of_transport(Transport::NotAllowed))?;
-    if timeout.is_some() {
-        *request.timeout_mut() = timeout;
+/// Sends token requests for `oauth2`, each once. `Err` for every answer but 200.
+pub(super) struct Exchange<'a> {
+    pub(super) http: &'a Client,
+    /// `None` is the client's own.
+    pub(super) timeout: Option<Duration>,
+}
+
+impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
+    type Error = TokenFailure;
+    // Boxed, because a closure's future is not known to be `Send` for every lifetime.
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TokenFailure>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
     }
-    let answer = http::send(http, request).await.map_err(TokenFailure::of_transport)?;
-    match answer.body {
-        Some(body) if answer.status == 200 => Ok(HttpResponse::new(body)),
-        None if answer.is_success() => Err(TokenFailure::of_transport(Transport::Broken)),
-        _ => Err(TokenFailure::of_answer(&answer)),
+}
+
+impl Exchange<'_> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TokenFailure> {
+        let mut request = reqwest::Request::try_from(request)
+            .map_err(|_| TokenFailure::of_transport(Transport::NotAllowed))?;
+        if self.timeout.is_some() {
+            *request.timeout_mut() = self.timeout;
+        }
+        let answer = http::send(self.http, request).await.map_err(TokenFailure::of_transport)?;
+        match answer.body {
+            Some(body) if answer.status == 200 => Ok(HttpResponse::new(body)),
+            None if answer.is_success() => Err(TokenFailure::of_transport(Transport::Broken)),
+            _ => Err(TokenFailure::of_answer(&answer)),
+        }
     }
 }
 
