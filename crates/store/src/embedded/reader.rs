@@ -101,9 +101,11 @@ impl Readers {
             let connection = idle.map_or_else(|| schema::open_reader(&readers.file), Ok)?;
             // A connection that failed is not used again.
             let answer = work(&connection)?;
+            let mut idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if !readers.permits.is_closed() {
-                readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+                idle.push(connection);
             }
+            drop(idle);
             drop(permit);
             Ok(answer)
         });

@@ -1,8 +1,9 @@
 //! The file: what is in it, which version of it this program writes, and how older ones are brought up.
 //!
-//! Names of streams and event types stand in the rows as they are. A table of numbers for them makes the stream index
-//! smaller, but costs streams of one event (every message has its own) a second tree, and every sequential read a
-//! lookup; measured, reading is a fifth faster without it.
+//! Names of streams and event types stand in the rows as they are. Numbers for them, with a table of names, were
+//! measured: a third faster to write where many events share streams, no faster where each event begins its own (as
+//! every message does), larger there, and a tenth to a fifth slower to read in order. Plain names also need no joining
+//! by who looks into the file.
 //!
 //! **Invariants.** Positions are never used twice, so whoever learns to remove events leaves the last row. A file of a
 //! newer version is not touched. Bringing a file up happens wholly or not at all.
@@ -138,6 +139,15 @@ mod tests {
         connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
         connection.pragma_update(None, "user_version", version).unwrap();
         connection
+    }
+
+    #[test]
+    fn commits_are_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (connection, _) = open(&dir.path().join("log.sqlite")).unwrap();
+        let full = connection.query_row("PRAGMA synchronous", (), |row| row.get(0));
+        let wal = connection.query_row("PRAGMA journal_mode", (), |row| row.get(0));
+        assert_eq!((full, wal), (Ok(2), Ok("wal".to_owned())));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) struct Writer {
     recent: RecentIds,
     /// The last position that is durable. Told to followers before anyone is answered.
     head: watch::Sender<Position>,
+    /// The last group failed; said once, not for every group of a long outage.
+    failing: bool,
 }
 
 impl Writer {
@@ -42,7 +44,7 @@ impl Writer {
         let last: Option<i64> =
             connection.query_row("SELECT max(position) FROM events", (), |row| row.get(0))?;
         let head = watch::Sender::new(Position(last.map_or(0, i64::cast_unsigned)));
-        Ok(Self { connection, recent: RecentIds::default(), head })
+        Ok(Self { connection, recent: RecentIds::default(), head, failing: false })
     }
 
     pub(super) fn head(&self) -> watch::Receiver<Position> {
@@ -71,6 +73,9 @@ impl Writer {
     fn write(&mut self, group: &mut Vec<Job>) {
         match self.commit(group) {
             Ok((answers, head)) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the event log can be written again");
+                }
                 self.recent.commit();
                 self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
                 for (job, answers) in group.drain(..).zip(answers) {
@@ -80,7 +85,9 @@ impl Writer {
             }
             Err(error) => {
                 self.recent.roll_back();
-                tracing::error!(%error, group.jobs = group.len(), "the event log could not be written");
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(%error, "the event log can't be written");
+                }
                 for job in group.drain(..) {
                     let _ = job.answer.send(vec![Err(error.clone()); job.appends.len()]);
                 }
