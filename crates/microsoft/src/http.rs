@@ -97,7 +97,7 @@ fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientE
 pub enum Transport {
     /// DNS, TCP or TLS handshake failed: nothing was sent.
     NotConnected,
-    /// The address is not one we may call (`http:` where only `https:` is allowed): nothing was sent.
+    /// Not a request that we may or can make, such as `http:` where only `https:` is allowed: nothing was sent.
     NotAllowed,
     /// Sent, perhaps in part; no answer in time.
     TimedOut,

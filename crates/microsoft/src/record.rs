@@ -63,3 +63,29 @@ impl TokenFailure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagnosis_is_recorded_with_entras_trace_id() {
+        let diagnosis = entra::Diagnosis {
+            error: Some("invalid_grant".into()),
+            aadsts: Some(50173),
+            trace_id: Some(uuid::Uuid::from_u128(1)),
+            http_status: Some(400),
+            ..entra::Diagnosis::default()
+        };
+        assert_eq!(
+            domain::Diagnosis::from(&diagnosis),
+            domain::Diagnosis {
+                http_status: Some(400),
+                code: Some("invalid_grant".into()),
+                suberror: None,
+                aadsts: Some(50173),
+                request_id: Some("00000000-0000-0000-0000-000000000001".into()),
+            }
+        );
+    }
+}

@@ -8,8 +8,9 @@ use std::{fmt, time::Duration};
 use domain::{ObjectId, PersonId, TenantId, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::{EntraConfig, RedeemError};
+use super::RedeemError;
 use crate::jose::{IssuerKeys, Key, TokenProblem, Unverified};
 
 /// How far our clock and Entra's may differ.
@@ -86,7 +87,7 @@ enum Audience {
 
 /// What the token is measured by.
 pub(super) struct Expected<'a> {
-    pub(super) config: &'a EntraConfig,
+    pub(super) client_id: Uuid,
     pub(super) tenant: Option<TenantId>,
     pub(super) nonce: &'a str,
     pub(super) now: Timestamp,
@@ -133,7 +134,7 @@ impl Expected<'_> {
             return Err(IdTokenProblem::Issuer);
         }
         let (Audience::One(audience) | Audience::List([audience])) = &claims.aud;
-        if *audience != self.config.client_id.to_string() {
+        if *audience != self.client_id.to_string() {
             return Err(IdTokenProblem::Audience);
         }
         if self.now >= at(claims.exp) + SKEW {

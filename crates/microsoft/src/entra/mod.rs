@@ -174,7 +174,7 @@ impl Entra {
         let tokens = Tokens::from(&response);
         let id_token = response.extra_fields().id_token.as_ref().ok_or(RedeemError::NoIdToken)?;
         let expected = id_token::Expected {
-            config: &self.config,
+            client_id: self.config.client_id,
             tenant: redemption.tenant,
             nonce: redemption.nonce,
             now,

@@ -184,8 +184,11 @@ async fn a_success_without_an_access_token_is_ambiguous() {
 
 #[tokio::test]
 async fn a_refused_socket_is_not_sent_and_everything_later_is_ambiguous() {
-    let failure = refresh(&entra(refused().await)).await.unwrap_err();
-    assert!(matches!(&failure, TokenFailure::NotSent { .. }), "{failure:?}");
+    let nowhere = "http://chancery.invalid/".parse().unwrap();
+    for address in [refused().await, nowhere] {
+        let failure = refresh(&entra(address)).await.unwrap_err();
+        assert!(matches!(&failure, TokenFailure::NotSent { .. }), "{failure:?}");
+    }
     let cut =
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{\"access_token\":";
     for address in [reset().await, answering(cut).await, answering("what?").await, answering("").await] {
