@@ -78,10 +78,10 @@ pub struct SignedIn {
     pub identity: Identity,
 }
 
-/// The sign-in brought nothing that may be used. Only `Unavailable` leaves the code unspent.
+/// The sign-in brought nothing that may be used. Take the code as spent, except where it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedeemError {
-    /// See its cases; a code is never sent twice, so whatever is temporary means to begin anew.
+    /// See its cases. `NotSent` leaves the code unspent; whatever else is temporary means to begin anew.
     #[error(transparent)]
     TokenFailure(#[from] TokenFailure),
     /// `offline_access` is not among the configured scopes, or was not granted: raise the alarm.
