@@ -1,0 +1,169 @@
+//! The control API: what only a simulator has. All of it is JSON and needs `Authorization: Bearer <control token>`.
+//!
+//! | Call | What |
+//! |---|---|
+//! | `GET /control/people` | everybody, with chat ids, consents and switches |
+//! | `POST /control/people/{oid}` | a [`PersonChange`]: `disabled`, `app_installed`, `consent_revoked`, `admin_consent_required`, `ca_blocked`, `mfa_required`, `sign_in_frequency_seconds`, `mail`, `edov`, `new_chat` |
+//! | `POST /control/people/{oid}/revoke` | ends all their sign-ins |
+//! | `GET /control/calls` | counts by operation, person and status (0: no answer) |
+//! | `GET /control/messages?chat=&oid=` | every message stored |
+//! | `POST`, `GET`, `DELETE /control/faults` | a [`Fault`]; those that wait; none any more |
+//! | `GET /control/clock`, `POST /control/clock/advance` | `{"seconds": 3600}` |
+//! | `GET`, `POST /control/settings` | a [`DialsChange`]: `rotation`, `throttle`, `retry_after`, `secret_expired`, `distribution`, `access_token_seconds`, `keep_old_key`, `client_secret` |
+//! | `POST /control/keys/roll` | the other key signs |
+//! | `GET /control/secrets` | every secret ever issued |
+//! | `POST /control/reset` | everything as at the start |
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
+
+use crate::{Fault, Simulator};
+
+pub use crate::entra::grants::IssuedSecret;
+pub use crate::graph::store::MessageRecord;
+pub use crate::simulator::{Dials, DialsChange, Distribution, PersonChange, PersonView, Rotation};
+
+pub(crate) fn routes(simulator: &Simulator) -> Router<Simulator> {
+    Router::new()
+        .route("/control/people", get(people))
+        .route("/control/people/{oid}", post(change_person))
+        .route("/control/people/{oid}/revoke", post(revoke))
+        .route("/control/calls", get(calls))
+        .route("/control/messages", get(messages))
+        .route("/control/faults", get(faults).post(add_fault).delete(clear_faults))
+        .route("/control/clock", get(clock))
+        .route("/control/clock/advance", post(advance))
+        .route("/control/settings", get(settings).post(turn))
+        .route("/control/keys/roll", post(roll_keys))
+        .route("/control/secrets", get(secrets))
+        .route("/control/reset", post(reset))
+        .route_layer(middleware::from_fn_with_state(simulator.clone(), authorize))
+}
+
+/// Why a control call was refused.
+struct Problem(StatusCode, String);
+
+impl axum::response::IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+type Answer = Result<Json<Value>, Problem>;
+
+async fn authorize(State(simulator): State<Simulator>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+    let token = given.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+    if !bool::from(token.ct_eq(simulator.0.settings.control_token.as_bytes())) {
+        return Problem(StatusCode::UNAUTHORIZED, "the control token is missing or wrong".into())
+            .into_response();
+    }
+    next.run(request).await
+}
+
+async fn people(State(simulator): State<Simulator>) -> Answer {
+    Ok(Json(json!(simulator.people())))
+}
+
+async fn change_person(State(simulator): State<Simulator>, Path(oid): Path<Uuid>, body: Bytes) -> Answer {
+    let person = simulator.change_person(oid, read(&body)?).ok_or_else(nobody)?;
+    Ok(Json(json!(person)))
+}
+
+async fn revoke(State(simulator): State<Simulator>, Path(oid): Path<Uuid>) -> Answer {
+    if simulator.revoke_sessions(oid) { done() } else { Err(nobody()) }
+}
+
+async fn calls(State(simulator): State<Simulator>) -> Answer {
+    Ok(Json(json!(simulator.calls())))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    chat: Option<String>,
+    oid: Option<Uuid>,
+}
+
+async fn messages(State(simulator): State<Simulator>, Query(which): Query<Which>) -> Response {
+    Json(simulator.messages(which.chat.as_deref(), which.oid)).into_response()
+}
+
+async fn faults(State(simulator): State<Simulator>) -> Answer {
+    Ok(Json(json!(simulator.faults())))
+}
+
+async fn add_fault(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let fault: Fault = read(&body)?;
+    simulator.add_fault(fault).map_err(|problem| Problem(StatusCode::BAD_REQUEST, problem))?;
+    done()
+}
+
+async fn clear_faults(State(simulator): State<Simulator>) -> Answer {
+    simulator.clear_faults();
+    done()
+}
+
+async fn clock(State(simulator): State<Simulator>) -> Answer {
+    let (now, ahead_ms) = simulator.time();
+    Ok(Json(json!({ "now": now, "ahead_ms": ahead_ms })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    seconds: u32,
+}
+
+async fn advance(state: State<Simulator>, body: Bytes) -> Answer {
+    let Advance { seconds } = read(&body)?;
+    state.advance_clock(Duration::from_secs(seconds.into()));
+    clock(state).await
+}
+
+async fn settings(State(simulator): State<Simulator>) -> Answer {
+    Ok(Json(json!(simulator.dials())))
+}
+
+async fn turn(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    Ok(Json(json!(simulator.turn(read(&body)?))))
+}
+
+async fn roll_keys(State(simulator): State<Simulator>) -> Answer {
+    simulator.roll_keys();
+    done()
+}
+
+async fn secrets(State(simulator): State<Simulator>) -> Answer {
+    Ok(Json(json!(simulator.secrets())))
+}
+
+async fn reset(State(simulator): State<Simulator>) -> Answer {
+    simulator.reset();
+    done()
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it ends handlers that can fail")]
+fn done() -> Answer {
+    Ok(Json(json!({})))
+}
+
+fn nobody() -> Problem {
+    Problem(StatusCode::NOT_FOUND, "there is no such person".into())
+}
