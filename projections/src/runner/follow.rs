@@ -5,6 +5,7 @@
 
 use std::{
     ops::ControlFlow,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -95,6 +96,8 @@ impl<P: Projection> Worker<P> {
                     tracing::error!(projection = P::NAME, error = %stop, "The read model stops at an event it can't read.");
                     self.set(State::Stopped(stop));
                     self.switches.close();
+                    // Who has a file waiting learns by the loss of it that nobody takes it.
+                    while self.switches.try_recv().is_ok() {}
                     self.runtime.block_on(self.stop.cancelled());
                     return;
                 }
@@ -102,7 +105,8 @@ impl<P: Projection> Worker<P> {
                     let why = format!("{error:#}");
                     tracing::warn!(projection = P::NAME, error = why, "Following failed and is tried again.");
                     self.set(State::Waiting { why });
-                    let paused = self.stop.run_until_cancelled(tokio::time::sleep(pause));
+                    // Within the runtime, since the timer is its own.
+                    let paused = async { self.stop.run_until_cancelled(tokio::time::sleep(pause)).await };
                     if self.runtime.block_on(paused).is_none() {
                         return;
                     }
@@ -115,13 +119,19 @@ impl<P: Projection> Worker<P> {
     /// Opens the file in use, brings it up to the head and follows from there.
     fn session(&mut self, pause: &mut Duration) -> Result<End> {
         self.set(State::CatchingUp);
+        // Here too, since who waits for it holds the place where the file is built that may be needed next.
+        if let Ok(switch) = self.switches.try_recv() {
+            self.switch(switch);
+        }
         let Some(mut file) = self.begin()? else { return Ok(End::Switched) };
-        if let Some(end) = self.catch_up(&mut file)? {
+        self.reached(file.checkpoint()?, || None);
+        let end = self.catch_up(&mut file)?;
+        let mut position = file.checkpoint()?;
+        self.reached(position, || Some(Change::Everything));
+        if let Some(end) = end {
             return Ok(end);
         }
-        let mut position = file.checkpoint()?;
         let mut written = (position, Instant::now());
-        self.reached(position, || Some(Change::Everything));
         let mut pages = self.shared.store.follow(position, P::filter());
         loop {
             let next = self.runtime.block_on(async {
@@ -195,29 +205,31 @@ impl<P: Projection> Worker<P> {
         Ok(match catch_up(file, &*self.shared.store, &self.runtime, head, &mut go_on)? {
             CaughtUp::Yes { .. } => None,
             CaughtUp::BrokenOff => Some(End::Told),
-            CaughtUp::Stopped(stop) => {
-                self.reached(file.checkpoint()?, || Some(Change::Everything));
-                Some(End::Stopped(stop))
-            }
+            CaughtUp::Stopped(stop) => Some(End::Stopped(stop)),
         })
     }
 
     /// Brings a rebuilt file to where the one in use is, and puts it in its place.
-    fn switch(&self, switch: Switch) {
-        let switched = || -> Result<Report> {
-            let mut file = File::<P>::open(&switch.path, self.shared.store.id())?;
-            match self.catch_up(&mut file)? {
-                None => {}
-                Some(End::Stopped(stop)) => return Err(stop.into()),
-                Some(_) => bail!("the hub stops"),
-            }
-            file.close()?;
-            self.shared.switch_to(&switch.path)?;
-            log_rebuilt::<P>(&switch.report);
-            Ok(switch.report)
-        };
+    fn switch(&self, Switch { path, report, answer, guard }: Switch) {
+        let switched = self.put_in_place(&path);
+        if switched.is_ok() {
+            log_rebuilt::<P>(&report);
+        }
+        // Before the answer, so that who gets it may build again at once.
+        drop(guard);
         // Who asked may have gone meanwhile.
-        let _ = switch.answer.send(switched());
+        let _ = answer.send(switched.map(|()| report));
+    }
+
+    fn put_in_place(&self, path: &Path) -> Result<()> {
+        let mut file = File::<P>::open(path, self.shared.store.id())?;
+        match self.catch_up(&mut file)? {
+            None => {}
+            Some(End::Stopped(stop)) => return Err(stop.into()),
+            Some(_) => bail!("the hub stops"),
+        }
+        file.close()?;
+        self.shared.switch_to(path)
     }
 
     /// Tells who waits, once it can be read.

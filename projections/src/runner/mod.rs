@@ -8,6 +8,7 @@ mod file;
 mod fold;
 mod follow;
 mod model;
+mod reader;
 mod rebuild;
 mod scan;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod verify;
 
 pub use fold::Stop;
 pub use follow::Follower;
-pub use model::{Behind, Change, Changes, ReadModel, Reader, State, Status};
+pub use model::{Behind, Change, Changes, ReadModel, State, Status};
+pub use reader::Reader;
 pub use rebuild::{Report, rebuild};
 pub use verify::{Difference, Verification, verify};

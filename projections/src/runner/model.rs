@@ -1,17 +1,13 @@
 //! A read model as the rest of the hub sees it: rows to be read, a status, news of what changed.
 
 use std::{
-    ops::{ControlFlow, Deref},
+    ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
-use rusqlite::{Connection, Params, Transaction};
 use store::{EventStore, Position};
 use tokio::{
     runtime::Handle,
@@ -20,9 +16,10 @@ use tokio::{
 
 use super::{
     directory::{self, Directory},
-    file::{self, File},
+    file::File,
     fold::Stop,
     follow::Follower,
+    reader::{Pool, Reader},
     rebuild::{Report, build},
     verify::{Verification, verify_file},
 };
@@ -30,8 +27,6 @@ use crate::{Key, Projection};
 
 /// Queries of one read model that may run at the same time.
 const READERS: usize = 4;
-/// Connections kept for the next query; each holds up to 0.5 MiB.
-const IDLE_MAX: usize = 2;
 /// Pages of news kept for who is slow to take them; beyond that they are told that everything changed.
 const NEWS: usize = 256;
 
@@ -43,7 +38,7 @@ pub struct ReadModel<P: Projection> {
 /// How far a read model is, and whether it gets any further.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
-    /// Everything up to here is in its rows.
+    /// Everything up to here is in its rows. Nothing is promised before the store was asked whether it knows as much.
     pub position: Position,
     pub state: State,
     /// The events folded so far, while it is being rebuilt.
@@ -104,15 +99,19 @@ impl<P: Projection> ReadModel<P> {
     /// fills it, and rebuilds it first if it is empty.
     pub fn open(data: &Path, store: Arc<dyn EventStore>) -> Result<(Self, Follower<P>)> {
         let directory = Directory::take(data, P::NAME)?;
-        let path = usable::<P>(&directory, &*store)?;
-        let (path, position) = path.map_or_else(|| empty::<P>(&directory, &*store), Ok)?;
+        let usable = usable::<P>(&directory, &*store)?;
+        let path = usable.map_or_else(|| empty::<P>(&directory, &*store), Ok)?;
         let (switches, to_follower) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             directory,
             store,
             pool: Mutex::new(Arc::new(Pool::of(path))),
             permits: Semaphore::new(READERS),
-            status: watch::Sender::new(Status { position, state: State::CatchingUp, rebuilding: None }),
+            status: watch::Sender::new(Status {
+                position: Position::START,
+                state: State::CatchingUp,
+                rebuilding: None,
+            }),
             changes: broadcast::Sender::new(NEWS),
             building: Arc::default(),
             switches,
@@ -174,7 +173,7 @@ impl<P: Projection> ReadModel<P> {
         let building = tokio::task::spawn_blocking(move || {
             let path = shared.directory.building()?;
             let report = shared.build(&path, &runtime, || shared.switches.is_closed())?;
-            let switch = Switch { path, report, answer, _guard: guard };
+            let switch = Switch { path, report, answer, guard };
             shared.switches.blocking_send(switch).map_err(|_| anyhow!("nobody follows {}", P::NAME))
         });
         building.await.context("rebuilding ended before its time")??;
@@ -197,14 +196,11 @@ impl<P: Projection> ReadModel<P> {
     }
 }
 
-/// The file in use and its checkpoint, if it fits this program and this store.
-fn usable<P: Projection>(
-    directory: &Directory,
-    store: &dyn EventStore,
-) -> Result<Option<(PathBuf, Position)>> {
+/// The file in use, if it fits this program and this store.
+fn usable<P: Projection>(directory: &Directory, store: &dyn EventStore) -> Result<Option<PathBuf>> {
     let Some(path) = directory.current()? else { return Ok(None) };
-    match File::<P>::open(&path, store.id()).and_then(|file| file.checkpoint()) {
-        Ok(checkpoint) => Ok(Some((path, checkpoint))),
+    match File::<P>::open(&path, store.id()) {
+        Ok(_) => Ok(Some(path)),
         Err(error) => {
             let why = format!("{error:#}");
             tracing::warn!(
@@ -218,54 +214,10 @@ fn usable<P: Projection>(
     }
 }
 
-fn empty<P: Projection>(directory: &Directory, store: &dyn EventStore) -> Result<(PathBuf, Position)> {
+fn empty<P: Projection>(directory: &Directory, store: &dyn EventStore) -> Result<PathBuf> {
     let path = directory.building()?;
     File::<P>::create(&path, store.id())?.finish(&path)?;
-    Ok((directory.switch_to(&path)?, Position::START))
-}
-
-/// What a query sees: the read model at one moment.
-pub struct Reader<'a, P> {
-    transaction: Transaction<'a>,
-    projection: std::marker::PhantomData<fn() -> P>,
-}
-
-impl<'a, P: Projection> Reader<'a, P> {
-    fn new(connection: &'a Connection) -> Result<Self> {
-        Ok(Self { transaction: connection.unchecked_transaction()?, projection: std::marker::PhantomData })
-    }
-
-    /// How far it is. Events of others behind it may have been seen without being noted here.
-    pub fn checkpoint(&self) -> Result<Position> {
-        file::checkpoint(&self.transaction)
-    }
-
-    pub fn get(&self, key: &P::Key) -> Result<Option<P::Row>> {
-        file::load::<P>(&self.transaction, key)
-    }
-
-    /// The rows that a `SELECT key, body FROM <table> …` finds, in its order.
-    pub fn select(&self, table: usize, sql: &str, params: impl Params) -> Result<Vec<(P::Key, P::Row)>> {
-        let mut statement = self.transaction.prepare_cached(sql)?;
-        let mut found = statement.query(params)?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next()? {
-            let key = row.get_ref(0)?.as_str()?;
-            let key =
-                P::Key::parse(table, key).with_context(|| format!("a key of {} can't be read", P::NAME))?;
-            rows.push((key, file::parse_body::<P>(row.get_ref(1)?.as_str()?)?));
-        }
-        Ok(rows)
-    }
-}
-
-/// For queries that want something else than whole rows.
-impl<P> Deref for Reader<'_, P> {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.transaction
-    }
+    directory.switch_to(&path)
 }
 
 /// What the model's handles and its follower have in common.
@@ -286,7 +238,7 @@ pub(super) struct Switch {
     pub(super) path: PathBuf,
     pub(super) report: Report,
     pub(super) answer: oneshot::Sender<Result<Report>>,
-    pub(super) _guard: OwnedMutexGuard<()>,
+    pub(super) guard: OwnedMutexGuard<()>,
 }
 
 impl<P: Projection> Shared<P> {
@@ -319,44 +271,7 @@ impl<P: Projection> Shared<P> {
     pub(super) fn switch_to(&self, building: &Path) -> Result<()> {
         let pool = Arc::new(Pool::of(self.directory.switch_to(building)?));
         let former = std::mem::replace(&mut *self.pool.lock().unwrap_or_else(PoisonError::into_inner), pool);
-        former.superseded.store(true, Ordering::Release);
+        former.supersede();
         Ok(())
-    }
-}
-
-/// The readers of one file.
-pub(super) struct Pool {
-    pub(super) path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-    superseded: AtomicBool,
-}
-
-impl Pool {
-    fn of(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default(), superseded: AtomicBool::new(false) }
-    }
-
-    fn take(&self) -> Result<Connection> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| file::open_reader(&self.path), Ok)
-    }
-
-    fn put_back(&self, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX {
-            idle.push(connection);
-        }
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if !self.superseded.load(Ordering::Acquire) {
-            return;
-        }
-        if let Err(error) = directory::remove(&self.path) {
-            let why = format!("{error:#}");
-            tracing::warn!(error = why, "A read model that was replaced stays until the next start.");
-        }
     }
 }

@@ -380,6 +380,41 @@ async fn rebuilding_while_it_is_followed_switches_without_falling_back() {
 }
 
 #[tokio::test]
+async fn a_rebuild_may_be_asked_for_before_anyone_follows() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let position = testing::append(&*store, &[opened(1)]).await;
+    let (model, follower) = ReadModel::<Toys>::open(data.path(), store).unwrap();
+    let stop = CancellationToken::new();
+
+    let asking = async {
+        model.rebuild().await.unwrap();
+        model.wait_for(position, PATIENCE).await.unwrap();
+        stop.cancel();
+    };
+    let ((), end) = tokio::join!(biased; asking, follower.run(stop.clone()));
+
+    end.unwrap();
+    assert_eq!(balance(&testing::read_all(&model).await, 1), Some(0));
+}
+
+#[tokio::test]
+async fn a_read_model_that_knows_more_than_the_store_is_made_anew() {
+    let (data, restored) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = testing::open_store(data.path());
+    testing::append(&*store, &[opened(1)]).await;
+    let backup = rusqlite::Connection::open(data.path().join("log.sqlite")).unwrap();
+    backup.execute("VACUUM INTO ?1", [restored.path().join("log.sqlite").to_str()]).unwrap();
+    testing::append(&*store, &[paid_in(1, 5)]).await;
+    let rows = testing::follow_and_read::<Toys>(store, data.path()).await;
+    assert_eq!(balance(&rows, 1), Some(5));
+
+    let rows = testing::follow_and_read::<Toys>(testing::open_store(restored.path()), data.path()).await;
+
+    assert_eq!(balance(&rows, 1), Some(0));
+}
+
+#[tokio::test]
 async fn a_read_model_is_of_one_process() {
     let data = tempfile::tempdir().unwrap();
     let store = testing::open_store(data.path());
