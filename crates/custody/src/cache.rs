@@ -29,10 +29,15 @@ struct Halves {
     evictions: u64,
 }
 
-#[derive(Clone)]
 struct Kept {
     key: Arc<Key>,
     since: Instant,
+}
+
+impl Kept {
+    fn unless_aged(&self) -> Option<Arc<Key>> {
+        (self.since.elapsed() < AGE_MAX).then(|| Arc::clone(&self.key))
+    }
 }
 
 /// Taken before reading the vault, given back with what was read.
@@ -46,15 +51,15 @@ impl Cache {
 
     pub(crate) fn get(&self, id: &EntryId) -> Option<Arc<Key>> {
         let mut halves = self.lock();
-        let kept = match halves.young.get(id) {
-            Some(kept) => kept.clone(),
-            None => halves.old.remove(id)?,
-        };
-        if kept.since.elapsed() >= AGE_MAX {
-            halves.young.remove(id);
-            return None;
+        if let Some(kept) = halves.young.get(id) {
+            let key = kept.unless_aged();
+            if key.is_none() {
+                halves.young.remove(id);
+            }
+            return key;
         }
-        let key = Arc::clone(&kept.key);
+        let kept = halves.old.remove(id)?;
+        let key = kept.unless_aged()?;
         self.keep(&mut halves, id, kept);
         Some(key)
     }

@@ -121,6 +121,8 @@ fn open(path: &Path) -> Result<Connection, String> {
             "the vault has format {found} and this program knows {SCHEMA_VERSION}; start the newer version that wrote it"
         ));
     }
+    // A process that died within a destruction had recorded it, but not wiped the log.
+    empty_the_log(&connection).map_err(|error| error.to_string())?;
     Ok(connection)
 }
 
@@ -233,12 +235,12 @@ impl From<rusqlite::Error> for VaultError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, testing::Place};
+    use crate::{Kind, testing::Home};
 
     crate::vault_contract!({
         // The directory goes when it is dropped, the open file stays.
-        let place = Place::new();
-        place.vault().await
+        let home = Home::new();
+        home.vault().await
     });
 
     const FIRST: Version = Version { generation: 1, claim: 1 };
@@ -258,14 +260,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_put_is_there_after_reopening_and_what_was_destroyed_is_not() {
-        let place = Place::new();
+        let home = Home::new();
         {
-            let vault = place.vault().await;
+            let vault = home.vault().await;
             vault.put(&id(1), FIRST, b"kept").await.unwrap();
             vault.put(&id(2), FIRST, b"gone").await.unwrap();
             vault.destroy(&id(2)).await.unwrap();
         }
-        let vault = place.vault().await;
+        let vault = home.vault().await;
         assert_eq!(vault.get(&id(1), None).await.unwrap().unwrap().wrapped, b"kept");
         assert_eq!(vault.get(&id(2), None).await, Err(VaultError::Destroyed));
         assert_eq!(vault.put(&id(2), FIRST, b"gone").await, Err(VaultError::Destroyed));
@@ -273,21 +275,21 @@ mod tests {
 
     #[tokio::test]
     async fn no_file_holds_the_bytes_of_what_was_destroyed() {
-        let place = Place::new();
-        let vault = place.vault().await;
+        let home = Home::new();
+        let vault = home.vault().await;
         // Enough of them, in no order, that pages split while they come and merge while they go.
         for number in 0..400 {
             vault.put(&id(number), FIRST, &value(number)).await.unwrap();
         }
-        let held = place.windows(64);
+        let held = home.windows(64);
         assert!((0..400).all(|number| held.contains(&value(number)[..])));
         vault.destroy(&id(399)).await.unwrap();
-        assert!(!place.holds(&value(399)));
+        assert!(!home.holds(&value(399)));
         for number in (0..400).filter(|number| number % 4 != 0) {
             vault.destroy(&id(number)).await.unwrap();
         }
         // Half a value is enough to look for: none of it may be left.
-        let held = place.windows(32);
+        let held = home.windows(32);
         for number in 0..400 {
             assert_eq!(held.contains(&value(number)[..32]), number % 4 == 0, "{number}");
             assert_eq!(held.contains(&value(number)[32..]), number % 4 == 0, "{number}");
@@ -296,37 +298,49 @@ mod tests {
 
     #[tokio::test]
     async fn no_file_holds_the_bytes_of_what_was_forgotten() {
-        let place = Place::new();
-        let vault = place.vault().await;
+        let home = Home::new();
+        let vault = home.vault().await;
         for generation in 1..=3 {
             let version = Version { generation, claim: 1 };
             vault.put(&id(1), version, &value(usize::try_from(generation).unwrap())).await.unwrap();
         }
         vault.forget_before(&id(1), 3).await.unwrap();
-        assert_eq!([1, 2, 3].map(|number| place.holds(&value(number))), [false, false, true]);
+        assert_eq!([1, 2, 3].map(|number| home.holds(&value(number))), [false, false, true]);
     }
 
     #[tokio::test]
     async fn a_destruction_that_could_not_be_wiped_says_so_and_can_be_repeated() {
-        let place = Place::new();
-        let vault = EmbeddedVault::open(place.path("vault.sqlite")).await.unwrap();
+        let home = Home::new();
+        let vault = EmbeddedVault::open(home.path("vault.sqlite")).await.unwrap();
         vault.put(&id(1), FIRST, &value(1)).await.unwrap();
         vault.connection.lock().await.busy_timeout(std::time::Duration::ZERO).unwrap();
 
-        let mut reader = Connection::open(place.path("vault.sqlite")).unwrap();
+        let mut reader = Connection::open(home.path("vault.sqlite")).unwrap();
         let reading = reader.transaction().unwrap();
         reading.query_row("SELECT count(*) FROM entries", [], |row| row.get::<_, i64>(0)).unwrap();
         assert!(matches!(vault.destroy(&id(1)).await, Err(VaultError::Unavailable(_))));
         assert_eq!(vault.get(&id(1), None).await, Err(VaultError::Destroyed));
         drop(reading);
         vault.destroy(&id(1)).await.unwrap();
-        assert!(!place.holds(&value(1)));
+        assert!(!home.holds(&value(1)));
+    }
+
+    #[tokio::test]
+    async fn a_destruction_cut_short_by_a_crash_is_finished_on_opening() {
+        let home = Home::new();
+        let crashed = EmbeddedVault::open(home.path("vault.sqlite")).await.unwrap();
+        crashed.put(&id(1), FIRST, &value(1)).await.unwrap();
+        // What `destroy` does up to its commit, and no further.
+        crashed.connection.lock().await.execute("DELETE FROM entries", []).unwrap();
+        assert!(home.holds(&value(1)));
+        let _reopened = home.vault().await;
+        assert!(!home.holds(&value(1)));
     }
 
     #[tokio::test]
     async fn a_full_disk_is_unavailable_and_loses_nothing() {
-        let place = Place::new();
-        let vault = EmbeddedVault::open(place.path("vault.sqlite")).await.unwrap();
+        let home = Home::new();
+        let vault = EmbeddedVault::open(home.path("vault.sqlite")).await.unwrap();
         vault.put(&id(1), FIRST, b"kept").await.unwrap();
         // SQLite answers as it does for a full disk.
         vault.connection.lock().await.pragma_update(None, "max_page_count", 1).unwrap();
@@ -338,9 +352,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_that_can_not_be_written_is_named() {
-        let place = Place::new();
+        let home = Home::new();
         // A file is no directory; and no directory is there at all.
-        for path in [place.path("key/vault.sqlite"), place.path("nowhere/vault.sqlite")] {
+        for path in [home.path("key/vault.sqlite"), home.path("nowhere/vault.sqlite")] {
             let error = EmbeddedVault::open(&path).await.err().unwrap();
             let VaultError::Unavailable(text) = error else { panic!("{error}") };
             assert!(text.contains(path.to_str().unwrap()), "{text}");
@@ -349,22 +363,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_vault_of_a_newer_version_and_a_file_that_is_none_are_refused() {
-        let place = Place::new();
-        drop(place.vault().await);
-        Connection::open(place.path("vault.sqlite")).unwrap().pragma_update(None, "user_version", 2).unwrap();
-        let error = EmbeddedVault::open(place.path("vault.sqlite")).await.err().unwrap();
+        let home = Home::new();
+        drop(home.vault().await);
+        Connection::open(home.path("vault.sqlite")).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        let error = EmbeddedVault::open(home.path("vault.sqlite")).await.err().unwrap();
         assert!(error.to_string().contains("newer version"), "{error}");
-        assert!(EmbeddedVault::open(place.path("key")).await.is_err());
+        assert!(EmbeddedVault::open(home.path("key")).await.is_err());
     }
 
     #[tokio::test]
     async fn its_files_are_the_owners_alone() {
         use std::os::unix::fs::PermissionsExt;
-        let place = Place::new();
-        let vault = place.vault().await;
+        let home = Home::new();
+        let vault = home.vault().await;
         vault.put(&id(1), FIRST, b"value").await.unwrap();
         for name in ["vault.sqlite", "vault.sqlite-wal", "vault.sqlite-shm"] {
-            let mode = std::fs::metadata(place.path(name)).unwrap().permissions().mode();
+            let mode = std::fs::metadata(home.path(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0, "{name}");
         }
     }

@@ -117,25 +117,25 @@ mod tests {
     use super::*;
     use crate::{
         keyring::Keyring,
-        testing::Place,
+        testing::Home,
         vault::{EntryId, Kind, Version},
     };
 
     /// Custody whose installation keys are known, so that what comes of them can be written down.
-    async fn with_known_keys(place: &Place) -> Custody {
-        let vault = place.vault().await;
-        let keyring = Keyring::new(Arc::clone(&vault), place.key());
+    async fn with_known_keys(home: &Home) -> Custody {
+        let vault = home.vault().await;
+        let keyring = Keyring::new(Arc::clone(&vault), home.key());
         let version = Version { generation: 1, claim: 0 };
         for (name, byte) in [("naming-1", 1), ("lookup-1", 2), ("signing-1", 3)] {
             let id = EntryId::new(Kind::Installation, name);
             vault.put(&id, version, &keyring.wrap(&id, version, &[byte; 32])).await.unwrap();
         }
-        Custody::open(vault, place.key()).await.unwrap()
+        Custody::open(vault, home.key()).await.unwrap()
     }
 
     #[tokio::test]
     async fn names_never_change() {
-        let custody = with_known_keys(&Place::new()).await;
+        let custody = with_known_keys(&Home::new()).await;
         let client = "okr-backend".parse().unwrap();
         let named = custody.name_account(&"alice@example.com".parse().unwrap());
         assert_eq!(named.to_string(), "3b8f28c74249d13d60a7fd21f59daa41c0c16334e3c2c6bf6966259fef04ff43");
@@ -152,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_depends_on_each_of_its_parts() {
-        let custody = with_known_keys(&Place::new()).await;
+        let custody = with_known_keys(&Home::new()).await;
         let name = |purpose: &str, client: &str, key: &str| {
             custody.name_uuid(purpose, &client.parse().unwrap(), key)
         };
@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_installation_names_the_same_thing_otherwise_and_reopening_the_same() {
-        let (here, there) = (Place::new(), Place::new());
+        let (here, there) = (Home::new(), Home::new());
         let account = "alice".parse().unwrap();
         let named = here.open().await.name_account(&account);
         assert_eq!(here.open().await.name_account(&account), named);
@@ -178,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn secrets_of_a_sign_in_differ_by_purpose_attempt_and_sign_in() {
         use SignInPurpose::{Confirmation, Csrf, Link, Nonce, State, Verifier};
-        let custody = Place::new().open().await;
+        let custody = Home::new().open().await;
         let mut seen = HashSet::new();
         for purpose in [Link, State, Nonce, Verifier, Csrf, Confirmation] {
             for attempt in 0..3 {
@@ -198,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_typed_code_has_eight_characters_that_can_not_be_confused() {
-        let custody = Place::new().open().await;
+        let custody = Home::new().open().await;
         let codes: HashSet<String> = (0..200)
             .map(|attempt| custody.typed_code(SignInId(Uuid::nil()), attempt).expose_secret().to_owned())
             .collect();
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_api_key_is_not_found_in_its_hash() {
-        let custody = Place::new().open().await;
+        let custody = Home::new().open().await;
         let key = SecretString::from("chk_not-a-real-key");
         assert_eq!(custody.api_key_hash(&key), custody.api_key_hash(&key.clone()));
         assert_ne!(custody.api_key_hash(&key), custody.api_key_hash(&"chk_other".into()));

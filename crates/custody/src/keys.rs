@@ -51,13 +51,17 @@ impl KeyEncryptionKey {
             io::ErrorKind::NotFound => KeyFileError::Missing { path: path.into() },
             _ => failed(source),
         })?;
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+        let malformed = |problem| KeyFileError::Malformed { place: path.display().to_string(), problem };
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(malformed("is a directory; name the key file in it"));
+        }
+        let mode = metadata.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
             return Err(KeyFileError::Exposed { path: path.into(), mode });
         }
         let mut content = Zeroizing::new(Vec::with_capacity(4200));
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(failed)?;
-        let malformed = |problem| KeyFileError::Malformed { place: path.display().to_string(), problem };
         match std::str::from_utf8(&content) {
             Ok(text) if text.len() as u64 <= FILE_BYTES_MAX => parse(text).map_err(malformed),
             _ => Err(malformed(NOT_A_KEY)),
@@ -184,7 +188,7 @@ pub enum KeyFileError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CustodyError, testing::Place};
+    use crate::{CustodyError, testing::Home};
 
     /// A sound line, and what it must not be shown to hold.
     fn line() -> (String, String) {
@@ -193,8 +197,8 @@ mod tests {
         (line, secret)
     }
 
-    fn write(place: &Place, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = place.path("key");
+    fn write(home: &Home, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = home.path("key");
         fs::write(&path, content).unwrap();
         path
     }
@@ -205,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_created_key_is_its_owners_alone_and_reads_back_the_same() {
-        let place = Place::new();
-        let path = place.path("another");
+        let home = Home::new();
+        let path = home.path("another");
         let created = KeyEncryptionKey::create_file(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         let read = KeyEncryptionKey::from_file(&path).unwrap();
@@ -217,24 +221,24 @@ mod tests {
 
     #[test]
     fn creating_never_overwrites() {
-        let place = Place::new();
-        let before = fs::read(place.path("key")).unwrap();
-        let error = KeyEncryptionKey::create_file(&place.path("key")).unwrap_err();
+        let home = Home::new();
+        let before = fs::read(home.path("key")).unwrap();
+        let error = KeyEncryptionKey::create_file(&home.path("key")).unwrap_err();
         assert!(matches!(error, KeyFileError::AlreadyExists { .. }), "{error}");
-        assert_eq!(fs::read(place.path("key")).unwrap(), before);
+        assert_eq!(fs::read(home.path("key")).unwrap(), before);
     }
 
     #[test]
     fn a_missing_file_is_named_with_what_to_do() {
-        let path = Place::new().path("nowhere");
+        let path = Home::new().path("nowhere");
         let text = problem(KeyEncryptionKey::from_file(&path));
         assert!(text.contains(path.to_str().unwrap()) && text.contains("chancery keys create"), "{text}");
     }
 
     #[test]
     fn a_file_open_to_others_is_refused() {
-        let place = Place::new();
-        let path = place.path("key");
+        let home = Home::new();
+        let path = home.path("key");
         for mode in [0o640, 0o604, 0o620, 0o644] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let text = problem(KeyEncryptionKey::from_file(&path));
@@ -246,13 +250,13 @@ mod tests {
 
     #[test]
     fn wherever_a_key_is_cut_off_it_is_refused_as_cut_off() {
-        let place = Place::new();
+        let home = Home::new();
         let (line, secret) = line();
         for length in 1..line.len() {
-            let text = problem(KeyEncryptionKey::from_file(&write(&place, &line[..length])));
+            let text = problem(KeyEncryptionKey::from_file(&write(&home, &line[..length])));
             assert!(text.contains("cut off") && !text.contains(&secret[..8]), "{length}: {text}");
         }
-        assert!(problem(KeyEncryptionKey::from_file(&write(&place, "\n"))).contains("is empty"));
+        assert!(problem(KeyEncryptionKey::from_file(&write(&home, "\n"))).contains("is empty"));
     }
 
     #[test]
@@ -269,33 +273,30 @@ mod tests {
 
     #[test]
     fn another_file_is_refused_as_no_key() {
-        let place = Place::new();
+        let home = Home::new();
         for content in [&b"-----BEGIN PRIVATE KEY-----"[..], &[0xff; 32], &[b' '; 10_000]] {
-            assert!(
-                problem(KeyEncryptionKey::from_file(&write(&place, content))).contains("no Chancery key")
-            );
+            assert!(problem(KeyEncryptionKey::from_file(&write(&home, content))).contains("no Chancery key"));
         }
-        let unreadable = KeyEncryptionKey::from_file(&place.path("."));
-        assert!(unreadable.is_err());
+        assert!(problem(KeyEncryptionKey::from_file(&home.path("."))).contains("is a directory"));
     }
 
     #[tokio::test]
     async fn a_sound_key_of_another_vault_is_told_apart() {
-        let place = Place::new();
-        drop(place.open().await);
+        let home = Home::new();
+        drop(home.open().await);
         let (line, secret) = line();
-        let error = place.open_with(KeyEncryptionKey::from_text(&line).unwrap()).await.unwrap_err();
+        let error = home.open_with(KeyEncryptionKey::from_text(&line).unwrap()).await.unwrap_err();
         let CustodyError::WrongKey { vault, .. } = &error else { panic!("{error}") };
-        assert_eq!(*vault, place.key().current.id.to_string());
+        assert_eq!(*vault, home.key().current.id.to_string());
         assert!(!error.to_string().contains(&secret[..8]));
     }
 
     #[tokio::test]
     async fn an_older_key_behind_a_new_one_still_opens_the_vault() {
-        let place = Place::new();
-        drop(place.open().await);
-        let keys = format!("{} {}", line().0, place.key().current.line().as_str());
-        assert!(place.open_with(KeyEncryptionKey::from_text(&keys).unwrap()).await.is_ok());
+        let home = Home::new();
+        drop(home.open().await);
+        let keys = format!("{} {}", line().0, home.key().current.line().as_str());
+        assert!(home.open_with(KeyEncryptionKey::from_text(&keys).unwrap()).await.is_ok());
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! **Invariant.** What was sealed in one place opens in no other: purpose, stream, field and generation are covered by
 //! the tag. Message content needs two keys, the person's and the month's, and ends with whichever is destroyed first.
 
-use std::{fmt, str::FromStr};
-
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use domain::{Sealed, SignInId};
 use secrecy::ExposeSecret;
@@ -14,22 +12,11 @@ use zeroize::Zeroizing;
 use crate::{
     cipher::{self, Key, fields},
     custody::{Custody, CustodyError},
-    vault::{EntryId, Kind},
+    key_name::{KeyName, NotAKeyName, month_key, person, sign_in_key},
 };
 
 /// AES-256-GCM, as RFC 7518 section 5.3 names it.
 const ALGORITHM: &str = "A256GCM";
-
-/// Under which key something is sealed. As text: `person/<uuid>`, `content/<uuid>/2026-11`, `sign-in/<uuid>`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum KeyName {
-    /// What is personal for good: names, addresses, accounts.
-    Person(Uuid),
-    /// Message content. `month` as `2026-11`; see [`domain::Timestamp::month`].
-    Content { person_key: Uuid, month: String },
-    /// What belongs to no person yet.
-    SignIn(SignInId),
-}
 
 /// Where a sealed value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,56 +153,6 @@ impl Place<'_> {
     }
 }
 
-impl fmt::Display for KeyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Person(id) => write!(f, "person/{id}"),
-            Self::Content { person_key, month } => write!(f, "content/{person_key}/{month}"),
-            Self::SignIn(id) => write!(f, "sign-in/{id}"),
-        }
-    }
-}
-
-/// The text names no key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the name of a key, such as person/3f0e8a52-6c1d-4b7e-9a43-5d2f1c0b9e87")]
-pub struct NotAKeyName;
-
-impl FromStr for KeyName {
-    type Err = NotAKeyName;
-
-    fn from_str(text: &str) -> Result<Self, NotAKeyName> {
-        let uuid = |text| Uuid::try_parse(text).map_err(|_| NotAKeyName);
-        match *text.split('/').collect::<Vec<_>>() {
-            ["person", id] => Ok(Self::Person(uuid(id)?)),
-            ["content", id, month] if is_month(month) => {
-                Ok(Self::Content { person_key: uuid(id)?, month: month.to_owned() })
-            }
-            ["sign-in", id] => Ok(Self::SignIn(SignInId(uuid(id)?))),
-            _ => Err(NotAKeyName),
-        }
-    }
-}
-
-fn is_month(text: &str) -> bool {
-    let digits = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once('-')
-        .is_some_and(|(year, month)| digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month))
-}
-
-fn person(key: Uuid) -> EntryId {
-    EntryId::new(Kind::Person, key.to_string())
-}
-
-fn sign_in_key(sign_in: SignInId) -> EntryId {
-    EntryId::new(Kind::SignIn, sign_in.to_string())
-}
-
-fn month_key(month: &str) -> EntryId {
-    assert!(is_month(month), "a month is written as 2026-11");
-    EntryId::new(Kind::Month, month)
-}
-
 fn content_key(person: &Key, month: &Key) -> Key {
     cipher::derive(person, month.expose_secret(), b"chancery content 1")
 }
@@ -226,7 +163,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        testing,
+        testing::Home,
         vault::{Vault, VaultError, Version},
     };
 
@@ -245,8 +182,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_sealed_opens_in_its_place_also_after_reopening() {
-        let place = testing::Place::new();
-        let custody = place.open().await;
+        let home = Home::new();
+        let custody = home.open().await;
         let sign_in = SignInId(Uuid::from_u128(7));
         custody.create_person_key(ALICE).await.unwrap();
         custody.create_sign_in_key(sign_in).await.unwrap();
@@ -254,7 +191,7 @@ mod tests {
             let sealed = seal(&custody, &key).await;
             assert_eq!(sealed.key.parse(), Ok(key));
             assert!(!format!("{sealed:?}").contains("alice"));
-            for custody in [&custody, &place.open().await] {
+            for custody in [&custody, &home.open().await] {
                 assert_eq!(custody.unseal(&PLACE, &sealed).await.unwrap().as_slice(), b"alice@example.com");
             }
         }
@@ -262,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_sealed_opens_in_no_other_place() {
-        let custody = testing::Place::new().open().await;
+        let custody = Home::new().open().await;
         custody.create_person_key(ALICE).await.unwrap();
         let sealed = seal(&custody, &KeyName::Person(ALICE)).await;
         for other in [
@@ -278,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_changed_value_is_damaged() {
-        let custody = testing::Place::new().open().await;
+        let custody = Home::new().open().await;
         for person in [ALICE, BOB] {
             custody.create_person_key(person).await.unwrap();
         }
@@ -302,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn destroying_a_persons_key_erases_the_person_and_no_one_else() {
-        let custody = testing::Place::new().open().await;
+        let custody = Home::new().open().await;
         let mut sealed = Vec::new();
         for person in [ALICE, BOB] {
             custody.create_person_key(person).await.unwrap();
@@ -323,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn destroying_a_month_erases_the_content_of_that_month_alone() {
-        let custody = testing::Place::new().open().await;
+        let custody = Home::new().open().await;
         custody.create_person_key(ALICE).await.unwrap();
         let october = seal(&custody, &content(ALICE, "2026-10")).await;
         let november = seal(&custody, &content(ALICE, "2026-11")).await;
@@ -338,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn creating_a_key_twice_leaves_the_first() {
-        let custody = testing::Place::new().open().await;
+        let custody = Home::new().open().await;
         custody.create_person_key(ALICE).await.unwrap();
         let sealed = seal(&custody, &KeyName::Person(ALICE)).await;
         custody.create_person_key(ALICE).await.unwrap();
@@ -347,25 +284,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_never_was_is_not_called_erased() {
-        let custody = testing::Place::new().open().await;
+        let custody = Home::new().open().await;
         custody.create_person_key(ALICE).await.unwrap();
         let sealed = seal(&custody, &KeyName::Person(ALICE)).await;
-        let elsewhere = testing::Place::new().open().await;
+        let elsewhere = Home::new().open().await;
         let error = elsewhere.unseal(&PLACE, &sealed).await.unwrap_err();
         assert!(matches!(error, UnsealError::Vault(CustodyError::NoSuchKey { .. })), "{error}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn many_who_need_a_months_first_key_at_once_get_the_same_one() {
-        let place = testing::Place::new();
-        place.open().await.create_person_key(ALICE).await.unwrap();
+        let home = Home::new();
+        home.open().await.create_person_key(ALICE).await.unwrap();
         let mut racers = tokio::task::JoinSet::new();
         for _ in 0..16 {
             // Each with a cache and a connection of its own, as hubs would have.
-            let custody = place.open().await;
+            let custody = home.open().await;
             racers.spawn(async move { seal(&custody, &content(ALICE, "2026-12")).await });
         }
-        let reader = place.open().await;
+        let reader = home.open().await;
         for sealed in racers.join_all().await {
             assert!(reader.unseal(&PLACE, &sealed).await.is_ok());
         }
@@ -373,26 +310,26 @@ mod tests {
 
     #[tokio::test]
     async fn the_vault_sees_no_key_and_can_not_pass_one_off_as_another() {
-        let place = testing::Place::new();
-        let custody = place.open().await;
+        let home = Home::new();
+        let custody = home.open().await;
         for person in [ALICE, BOB] {
             custody.create_person_key(person).await.unwrap();
         }
         let sealed = seal(&custody, &KeyName::Person(ALICE)).await;
         let key = custody.0.keyring.key(&person(ALICE)).await.unwrap();
-        assert!(!place.holds(key.expose_secret()));
+        assert!(!home.holds(key.expose_secret()));
 
-        let swapped = testing::Place::new();
+        let swapped = Home::new();
         let vault: Arc<dyn Vault> = swapped.vault().await;
         let bobs = custody.vault().get(&person(BOB), None).await.unwrap().unwrap();
         vault.put(&person(ALICE), bobs.version, &bobs.wrapped).await.unwrap();
-        let deceived = Custody::open(vault, place.key()).await.unwrap();
+        let deceived = Custody::open(vault, home.key()).await.unwrap();
         assert_eq!(deceived.unseal(&PLACE, &sealed).await.err(), Some(UnsealError::Damaged));
     }
 
     #[tokio::test]
     async fn debug_output_shows_no_key() {
-        let custody = testing::Place::new().open().await;
+        let custody = Home::new().open().await;
         custody.create_person_key(ALICE).await.unwrap();
         let entry = custody.vault().get(&person(ALICE), None).await.unwrap().unwrap();
         assert_eq!(format!("{custody:?}"), "Custody(…)");
@@ -402,18 +339,5 @@ mod tests {
             CustodyError::of(VaultError::Destroyed, &person(BOB)).to_string(),
             format!("person/{BOB} was destroyed")
         );
-    }
-
-    #[test]
-    fn only_names_of_keys_are_read_as_such() {
-        for bad in [
-            "",
-            "person",
-            "person/x",
-            "content/3f0e8a52-6c1d-4b7e-9a43-5d2f1c0b9e87/2026-13",
-            "month/2026-11",
-        ] {
-            assert_eq!(bad.parse::<KeyName>(), Err(NotAKeyName), "{bad}");
-        }
     }
 }

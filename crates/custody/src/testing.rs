@@ -6,16 +6,16 @@ use tempfile::TempDir;
 
 use crate::{Custody, CustodyError, EmbeddedVault, KeyEncryptionKey, Vault};
 
-pub(crate) struct Place {
+pub(crate) struct Home {
     directory: TempDir,
 }
 
-impl Place {
+impl Home {
     /// An empty directory with a key file in it.
     pub(crate) fn new() -> Self {
-        let place = Self { directory: tempfile::tempdir().unwrap() };
-        KeyEncryptionKey::create_file(&place.path("key")).unwrap();
-        place
+        let home = Self { directory: tempfile::tempdir().unwrap() };
+        KeyEncryptionKey::create_file(&home.path("key")).unwrap();
+        home
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -108,7 +108,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::testing::Place;
+    use crate::testing::Home;
 
     const GRANT: SignInId = SignInId(Uuid::from_u128(5));
 
@@ -128,12 +128,12 @@ mod tests {
 
     #[tokio::test]
     async fn tokens_come_back_whole_also_after_reopening() {
-        let place = Place::new();
-        assert!(place.open().await.get_tokens(GRANT).await.unwrap().is_none());
+        let home = Home::new();
+        assert!(home.open().await.get_tokens(GRANT).await.unwrap().is_none());
         let without_refresh = TokenPair { refresh: None, ..tokens("second") };
-        let custody = place.open().await;
+        let custody = home.open().await;
         custody.put_tokens(GRANT, 1, 4, &tokens("first")).await.unwrap();
-        let stored = place.open().await.get_tokens(GRANT).await.unwrap().unwrap();
+        let stored = home.open().await.get_tokens(GRANT).await.unwrap().unwrap();
         assert_eq!((stored.generation, stored.claim), (1, 4));
         assert_eq!(stored.value.access.expose_secret(), "access first");
         assert_eq!(stored.value.refresh.unwrap().expose_secret(), "refresh first");
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_repeat_is_a_success_and_an_older_claim_is_refused() {
-        let custody = Place::new().open().await;
+        let custody = Home::new().open().await;
         custody.put_tokens(GRANT, 1, 4, &tokens("first")).await.unwrap();
         custody.put_tokens(GRANT, 2, 9, &tokens("second")).await.unwrap();
         assert_eq!(custody.put_tokens(GRANT, 2, 9, &tokens("second")).await, Ok(()));
@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn destroyed_tokens_stay_destroyed() {
-        let custody = Place::new().open().await;
+        let custody = Home::new().open().await;
         custody.put_tokens(GRANT, 1, 4, &tokens("first")).await.unwrap();
         custody.destroy_tokens(GRANT).await.unwrap();
         assert!(matches!(custody.get_tokens(GRANT).await, Err(CustodyError::Destroyed { .. })));
@@ -173,10 +173,10 @@ mod tests {
 
     #[tokio::test]
     async fn tokens_show_neither_in_debug_output_nor_in_a_file() {
-        let place = Place::new();
-        let custody = place.open().await;
+        let home = Home::new();
+        let custody = home.open().await;
         custody.put_tokens(GRANT, 1, 4, &tokens("zebra")).await.unwrap();
-        assert!(!place.holds(b"zebra"));
+        assert!(!home.holds(b"zebra"));
         let stored = custody.get_tokens(GRANT).await.unwrap().unwrap();
         assert!(!format!("{stored:?}").contains("zebra"));
     }
