@@ -2,7 +2,7 @@
 //!
 //! A backend's tests say `contract_suite!(open)`, where `open` is an async function that answers with the store as
 //! `Arc<dyn EventStore>` and whatever must be kept alive beside it. The store may have other events in it: each test
-//! uses categories of its own. Here is what concerns writing; [`reading`] has the rest.
+//! uses categories of its own. Here is what concerns writing; `reading` has the rest.
 
 mod reading;
 

@@ -1,7 +1,7 @@
 //! The store that needs no server: one `SQLite` file in the data directory.
 //!
-//! One thread writes, in groups ([`writer`]); a few connections read ([`reader`]); followers sleep on the head
-//! ([`follow`]). The file is described in [`schema`].
+//! One thread writes, in groups (`writer`); a few connections read (`reader`); followers sleep on the head
+//! (`follow`). The file is described in `schema`.
 //!
 //! **Invariant.** One process owns the data directory for as long as the store is open. The lock is the operating
 //! system's, so it goes with the process however that ends.
