@@ -20,8 +20,8 @@ use super::{
 use crate::Projection;
 
 /// Rows folded in memory before they are written. What a rebuild may use is bounded by this, not by the log: a larger read
-/// model is written in several goes, and rows touched again are read back.
-const ROWS_MAX: usize = 100_000;
+/// model is written in several goes, and rows touched again are read back. Few in tests, so that they come to that.
+const ROWS_MAX: usize = if cfg!(test) { 10 } else { 100_000 };
 
 /// What a rebuild did.
 #[derive(Clone, Copy, Debug)]

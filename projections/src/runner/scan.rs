@@ -19,8 +19,8 @@ use crate::{EventRef, Projection};
 
 /// As many as the smallest machine we run on has cores; with more of them the reading is the limit.
 const DECODERS: usize = 2;
-/// Events copied and sent at once.
-const PAGE: usize = 1_000;
+/// Events copied and sent at once. Few in tests, so that there are several pages.
+const PAGE: usize = if cfg!(test) { 7 } else { 1_000 };
 /// Pages that may wait before each step. With events of 1 KiB this bounds the memory to some 10 MiB.
 const WAITING: usize = 2;
 

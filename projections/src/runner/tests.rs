@@ -1,11 +1,28 @@
 //! The runner with a toy projection: accounts with balances, and the owners that they belong to.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use domain::aggregate::Aggregate;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use serde::{Deserialize, Serialize};
-use store::{EventStore, Filter, Position};
+use store::{
+    Append, Appended, Direction, EventStore, Expected, Filter, NewEvent, Page, Position, Recorded,
+    StoreError, StreamName, embedded::EmbeddedStore,
+};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     model::{Change, ReadModel, State},
@@ -321,6 +338,78 @@ async fn an_event_that_cannot_be_read_stops_the_projection_where_it_stands() {
     running.stop().await;
     let error = rebuild::<Toys>(store, data.path()).await.unwrap_err();
     assert!(error.to_string().contains("toy.painted.v1"));
+}
+
+/// Forwards to a real store, but breaks the follower's stream off behind the first page, a few times.
+struct Faltering {
+    store: Arc<EmbeddedStore>,
+    faults_left: AtomicU32,
+}
+
+#[async_trait]
+impl EventStore for Faltering {
+    fn id(&self) -> Uuid {
+        self.store.id()
+    }
+
+    async fn append(
+        &self,
+        to: &StreamName,
+        at: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError> {
+        self.store.append(to, at, events).await
+    }
+
+    async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
+        self.store.append_many(appends).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        direction: Direction,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.store.read_stream(stream, direction, from, limit).await
+    }
+
+    async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
+        self.store.read_all(after, filter, limit).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.store.head().await
+    }
+
+    fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
+        let pages = self.store.follow(after, filter);
+        let fault = |left: u32| left.checked_sub(1);
+        if self.faults_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fault).is_err() {
+            return pages;
+        }
+        let fault = Err(StoreError::Unavailable("the cable".into()));
+        pages.take(2).chain(stream::iter([fault])).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_falters_is_followed_anew_from_the_checkpoint() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let faltering = Arc::new(Faltering { store: store.clone(), faults_left: AtomicU32::new(2) });
+    let mut position = testing::append(&*store, &[opened(1)]).await;
+    let running = Running::start(data.path(), faltering.clone());
+
+    for amount in 1..=5 {
+        running.rows_at(position).await;
+        position = testing::append(&*store, &[paid_in(1, amount)]).await;
+    }
+
+    assert_eq!(balance(&running.rows_at(position).await, 1), Some(15), "none missed, none twice");
+    assert_eq!(faltering.faults_left.load(Ordering::SeqCst), 0);
+    running.stop().await;
 }
 
 #[tokio::test]
