@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{Response as HttpResponse, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use serde::Serialize;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::faults::{Fault, Flaw, Garbage, Kind};
@@ -156,7 +157,7 @@ fn status_code(status: u16) -> StatusCode {
 
 impl Simulator {
     /// A delay in real time, which the end of the simulator cuts short.
-    async fn pause(&self, delay_ms: u64) {
+    pub(crate) async fn pause(&self, delay_ms: u64) {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(delay_ms)) => {}
             () = self.0.closing.cancelled() => {}
@@ -179,18 +180,36 @@ pub struct CallCount {
 }
 
 #[derive(Default)]
-pub(crate) struct Calls(Mutex<BTreeMap<Outcome, u64>>);
+pub(crate) struct Calls {
+    counts: Mutex<BTreeMap<Outcome, u64>>,
+    /// Wakes those who wait for something to have happened.
+    counted: Notify,
+}
 
 /// Operation, person and status.
 type Outcome = (&'static str, Option<Uuid>, u16);
 
 impl Calls {
     fn count(&self, call: &Call, status: u16) {
-        *lock(&self.0).entry((call.operation, call.oid, status)).or_default() += 1;
+        *lock(&self.counts).entry((call.operation, call.oid, status)).or_default() += 1;
+        self.counted.notify_waiters();
+    }
+
+    /// Waits until `holds`, which is looked at now and after each call.
+    pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
+        loop {
+            let mut counted = std::pin::pin!(self.counted.notified());
+            // From here on no call is missed, not even one that ends while `holds` looks.
+            counted.as_mut().enable();
+            if holds() {
+                return;
+            }
+            counted.await;
+        }
     }
 
     pub(crate) fn list(&self) -> Vec<CallCount> {
-        let counts = lock(&self.0);
+        let counts = lock(&self.counts);
         counts
             .iter()
             .map(|(&(operation, oid, status), &count)| CallCount { operation, oid, status, count })
@@ -198,6 +217,6 @@ impl Calls {
     }
 
     pub(crate) fn clear(&self) {
-        lock(&self.0).clear();
+        lock(&self.counts).clear();
     }
 }

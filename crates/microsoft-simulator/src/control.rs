@@ -5,14 +5,17 @@
 //! | `GET /control/people` | everybody, with chat ids, consents and switches |
 //! | `POST /control/people/{oid}` | a [`PersonChange`]: `disabled`, `app_installed`, `consent_revoked`, `admin_consent_required`, `ca_blocked`, `mfa_required`, `sign_in_frequency_seconds`, `mail`, `edov`, `new_chat` |
 //! | `POST /control/people/{oid}/revoke` | ends all their sign-ins |
-//! | `GET /control/calls` | counts by operation, person and status (0: no answer) |
+//! | `GET /control/calls?operation=&oid=` | counts by operation, person and status (0: no answer) |
 //! | `GET /control/messages?chat=&oid=` | every message stored |
 //! | `POST`, `GET`, `DELETE /control/faults` | a [`Fault`]; those that wait; none any more |
 //! | `GET /control/clock`, `POST /control/clock/advance` | `{"seconds": 3600}` |
-//! | `GET`, `POST /control/settings` | a [`DialsChange`]: `rotation`, `throttle`, `retry_after`, `secret_expired`, `distribution`, `access_token_seconds`, `keep_old_key`, `client_secret` |
+//! | `GET`, `POST /control/settings` | a [`DialsChange`]: `rotation`, `throttle`, `retry_after`, `secret_expired`, `distribution`, `access_token_seconds`, `keep_old_key`, `client_secret`, `redirect_uris` |
 //! | `POST /control/keys/roll` | the other key signs |
 //! | `GET /control/secrets` | every secret ever issued |
 //! | `POST /control/reset` | everything as at the start |
+//!
+//! Calls and messages can be waited for: with `at_least=3` the answer comes as soon as there are three, or after 30
+//! seconds with what there is.
 
 use std::time::Duration;
 
@@ -86,20 +89,51 @@ async fn revoke(State(simulator): State<Simulator>, Path(oid): Path<Uuid>) -> An
     if simulator.revoke_sessions(oid) { done() } else { Err(nobody()) }
 }
 
-async fn calls(State(simulator): State<Simulator>) -> Answer {
-    Ok(Json(json!(simulator.calls())))
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichCalls {
+    operation: Option<String>,
+    oid: Option<Uuid>,
+    #[serde(default)]
+    at_least: u64,
+}
+
+async fn calls(State(simulator): State<Simulator>, Query(which): Query<WhichCalls>) -> Answer {
+    let wanted = |simulator: &Simulator| -> Vec<_> {
+        let calls = simulator.calls().into_iter();
+        calls
+            .filter(|it| which.operation.as_deref().is_none_or(|operation| it.operation == operation))
+            .filter(|it| which.oid.is_none() || it.oid == which.oid)
+            .collect()
+    };
+    wait(&simulator, |it| wanted(it).iter().map(|call| call.count).sum::<u64>() >= which.at_least).await;
+    Ok(Json(json!(wanted(&simulator))))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Which {
+struct WhichMessages {
     chat: Option<String>,
     oid: Option<Uuid>,
+    #[serde(default)]
+    at_least: usize,
 }
 
-async fn messages(State(simulator): State<Simulator>, Query(which): Query<Which>) -> Response {
-    Json(simulator.messages(which.chat.as_deref(), which.oid)).into_response()
+async fn messages(State(simulator): State<Simulator>, Query(which): Query<WhichMessages>) -> Response {
+    let wanted = |simulator: &Simulator| simulator.messages(which.chat.as_deref(), which.oid);
+    wait(&simulator, |it| which.at_least == 0 || wanted(it).len() >= which.at_least).await;
+    Json(wanted(&simulator)).into_response()
 }
+
+/// Waits for something to happen, but not for ever, nor beyond the end of the simulator.
+async fn wait(simulator: &Simulator, holds: impl Fn(&Simulator) -> bool) {
+    tokio::select! {
+        () = simulator.wait_until(holds) => {}
+        () = simulator.pause(WAIT_MS) => {}
+    }
+}
+
+const WAIT_MS: u64 = 30_000;
 
 async fn faults(State(simulator): State<Simulator>) -> Answer {
     Ok(Json(json!(simulator.faults())))

@@ -36,7 +36,7 @@ const fn once() -> u32 {
 }
 
 /// Every operation by its name, as in counts and in [`Fault::operation`].
-pub const OPERATIONS: [&str; 15] = [
+pub const OPERATIONS: [&str; 16] = [
     "metadata",
     "jwks",
     "authorize",
@@ -52,6 +52,7 @@ pub const OPERATIONS: [&str; 15] = [
     "graph.post",
     "graph.messages",
     "graph.message",
+    "graph.other",
 ];
 
 /// What goes wrong. As JSON: `"reset"`, or `{"delay": {"delay_ms": 500}}`.
@@ -183,7 +184,14 @@ impl Fault {
         if self.times == 0 {
             return Err("`times` must be at least 1".into());
         }
+        let service = self.operation.split('.').next().unwrap_or_default();
         match self.fault {
+            Kind::Aadsts { .. } | Kind::Flaw(_) if service != "token" => {
+                Err("`aadsts` and `flaw` are faults of `token`".into())
+            }
+            Kind::ClaimsChallenge if service != "graph" => {
+                Err("`claims_challenge` is a fault of `graph`".into())
+            }
             Kind::Status { status, .. } | Kind::AcceptThenStatus { status }
                 if !(400..600).contains(&status) =>
             {

@@ -111,6 +111,7 @@ pub async fn serve_simulator(
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
     ensure!(address.ip().is_loopback(), "the simulator is for loopback addresses only, not {address}");
+    tracing::info!(%address, "The Microsoft simulator is ready.");
     let shutdown = async move {
         shutdown.await;
         simulator.close();

@@ -36,6 +36,7 @@ pub(crate) struct World {
     pub(crate) calls: Calls,
     pub(crate) dials: Mutex<Dials>,
     pub(crate) client_secret: Mutex<String>,
+    pub(crate) redirect_uris: Mutex<Vec<String>>,
     /// Cancelled when the simulator ends, so that hanging calls do.
     pub(crate) closing: CancellationToken,
 }
@@ -93,8 +94,9 @@ pub enum Distribution {
     Store,
 }
 
-/// New values for some [`Dials`].
-#[derive(Clone, Debug, Default, Deserialize)]
+/// New values for some [`Dials`], and for the registration of the application. It cannot be printed, because it
+/// holds a secret.
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DialsChange {
     pub rotation: Option<Rotation>,
@@ -108,6 +110,8 @@ pub struct DialsChange {
     pub keep_old_key: Option<bool>,
     /// A new client secret; the old one is wrong from now on.
     pub client_secret: Option<String>,
+    /// The redirect URIs registered from now on.
+    pub redirect_uris: Option<Vec<String>>,
 }
 
 /// What the control API can do to a person.
@@ -170,6 +174,7 @@ impl Simulator {
             calls: Calls::default(),
             dials: Mutex::default(),
             client_secret: Mutex::new(settings.client_secret.clone()),
+            redirect_uris: Mutex::new(settings.redirect_uris.clone()),
             closing: CancellationToken::new(),
             settings,
         })))
@@ -226,6 +231,11 @@ impl Simulator {
         wanted.flat_map(|chat| chat.records()).collect()
     }
 
+    /// Waits until `holds`, which is looked at now and after each simulated call; forever, if need be.
+    pub async fn wait_until(&self, holds: impl Fn(&Self) -> bool) {
+        self.0.calls.until(|| holds(self)).await;
+    }
+
     /// Sets a fault, or says what is wrong with it.
     pub fn add_fault(&self, fault: Fault) -> Result<(), String> {
         fault.check()?;
@@ -257,9 +267,8 @@ impl Simulator {
     }
 
     pub fn turn(&self, change: DialsChange) -> Dials {
-        if let Some(secret) = change.client_secret {
-            *lock(&self.0.client_secret) = secret;
-        }
+        set(&mut *lock(&self.0.client_secret), change.client_secret);
+        set(&mut *lock(&self.0.redirect_uris), change.redirect_uris);
         let mut dials = lock(&self.0.dials);
         set(&mut dials.rotation, change.rotation);
         set(&mut dials.throttle, change.throttle);
@@ -294,7 +303,8 @@ impl Simulator {
         self.0.calls.clear();
         self.0.clock.reset();
         *lock(&self.0.dials) = Dials::default();
-        (*lock(&self.0.client_secret)).clone_from(&self.0.settings.client_secret);
+        lock(&self.0.client_secret).clone_from(&self.0.settings.client_secret);
+        lock(&self.0.redirect_uris).clone_from(&self.0.settings.redirect_uris);
     }
 
     /// Ends hanging calls. Called by the shutdown of [`crate::serve`].

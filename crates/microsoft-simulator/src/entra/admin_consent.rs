@@ -13,9 +13,9 @@ use uuid::Uuid;
 use super::authorize::{Fields, missing, redirect};
 use super::denial::Denial;
 use super::{Authority, consent, refuse_plainly, scopes};
-use crate::Simulator;
 use crate::calls::{Call, perform};
 use crate::people::{CONTOSO, FABRIKAM};
+use crate::{Simulator, lock};
 
 /// `GET /{tenant}/v2.0/adminconsent`
 pub(crate) async fn show(state: State<Simulator>, path: Path<String>, query: Query<Fields>) -> Response {
@@ -60,7 +60,7 @@ fn decide(simulator: &Simulator, tenant: &str, query: &Fields, form: &Fields) ->
         return Err(Denial::new(700_016));
     }
     let redirect_uri = demand("redirect_uri")?;
-    if !world.settings.redirect_uris.contains(redirect_uri) {
+    if !lock(&world.redirect_uris).contains(redirect_uri) {
         return Err(Denial::new(50011));
     }
     let scopes = scopes::parse(demand("scope")?)?;

@@ -113,7 +113,7 @@ impl Request {
             return Err(Refusal::Page(Denial::new(700_016)));
         }
         let redirect_uri = field("redirect_uri").ok_or_else(|| Refusal::Page(missing("redirect_uri")))?;
-        if !settings.redirect_uris.contains(&redirect_uri) {
+        if !lock(&simulator.0.redirect_uris).contains(&redirect_uri) {
             return Err(Refusal::Page(Denial::new(50011)));
         }
         let back = Back { redirect_uri, state: field("state") };

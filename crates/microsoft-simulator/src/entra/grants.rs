@@ -81,8 +81,8 @@ struct RefreshToken {
     replaced: bool,
 }
 
-/// A secret that the simulator gave out.
-#[derive(Clone, Debug, Serialize)]
+/// A secret that the simulator gave out. It cannot be printed.
+#[derive(Clone, Serialize)]
 pub struct IssuedSecret {
     /// `code`, `access_token`, `refresh_token`, `id_token` or `client_secret`.
     pub kind: &'static str,

@@ -81,8 +81,10 @@ async fn chat(State(simulator): State<Simulator>, Path(name): Path<String>) -> R
             @else if messages.is_empty() { p { "No messages yet." } }
             @else {
                 div.chat {
+                    // The style shows them bottom up, so that the newest stay in sight however often the page is
+                    // asked for again.
+                    @for message in messages.iter().rev() { (bubble(person, message)) }
                     @if chat.count() > messages.len() { p.soft { "Older messages are not shown." } }
-                    @for message in &messages { (bubble(person, message)) }
                 }
             }
         },

@@ -54,6 +54,7 @@ async fn mistakes_in_control_calls_are_named() {
         ("clock/advance", json!({ "minutes": 1 }), "unknown field `minutes`"),
         ("faults", json!({ "operation": "graph.pots", "fault": "reset" }), "unknown operation `graph.pots`"),
         ("faults", json!({ "operation": "graph.post", "fault": "rest" }), "unknown variant `rest`"),
+        ("faults", json!({ "operation": "jwks", "fault": { "flaw": "no_email" } }), "faults of `token`"),
         ("faults", json!({ "operation": "jwks", "fault": "hang", "times": 0 }), "`times` must be"),
         (
             "faults",
@@ -143,6 +144,31 @@ async fn every_secret_given_out_is_known_even_after_a_reset() {
 }
 
 #[tokio::test]
+async fn messages_can_be_waited_for() {
+    let microsoft = Microsoft::start().await;
+    let token = microsoft.access_token(ADA).await;
+    let path = format!("messages?oid={}&at_least=2", microsoft.oid(ADA));
+    let posts = async {
+        for _ in 0..2 {
+            assert_eq!(asked(microsoft.post(&token, &microsoft.chat(ADA), &hello())).await.0, 201);
+        }
+    };
+    let ((_, messages), ()) = tokio::join!(microsoft.control(Method::GET, &path, json!(null)), posts);
+    assert_eq!(messages.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_redirect_uri_can_be_registered_later() {
+    let microsoft = Microsoft::start().await;
+    let other = "http://localhost:9999/elsewhere";
+    let url = microsoft.authorize_url(&[("redirect_uri", other)]);
+    assert_eq!(microsoft.client.get(url.clone()).send().await.unwrap().status(), 400);
+    let (status, _) = microsoft.control(Method::POST, "settings", json!({ "redirect_uris": [other] })).await;
+    assert_eq!(status, 200);
+    assert_eq!(microsoft.client.get(url).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn an_address_for_everybody_is_refused() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let error = serve(listener, Settings::default(), std::future::ready(())).await.unwrap_err();
@@ -162,8 +188,8 @@ async fn the_server_ends_though_a_call_hangs() {
     let set = client.post(format!("{base}/control/faults")).bearer_auth(&settings.control_token).json(&fault);
     assert_eq!(asked(set).await.0, 200);
     let hanging = tokio::spawn(client.get(format!("{base}/common/discovery/v2.0/keys")).send());
-    let calls = || client.get(format!("{base}/control/calls")).bearer_auth(&settings.control_token);
-    while asked(calls()).await.1 == json!([]) {}
+    let begun = format!("{base}/control/calls?operation=jwks&at_least=1");
+    assert_eq!(asked(client.get(begun).bearer_auth(&settings.control_token)).await.1[0]["status"], 0);
     stop.cancel();
     assert!(hanging.await.unwrap().is_err());
     running.await.unwrap().unwrap();
