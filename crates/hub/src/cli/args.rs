@@ -1,0 +1,321 @@
+//! What can be typed.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use domain::{AccountId, ClientId, ObjectId, TenantId, client::Role};
+
+use crate::http::access::role_name;
+
+/// Ties the users of a product to Microsoft Teams: keeps their Microsoft sign-ins alive and delivers messages to them, in
+/// order, with every step on record.
+///
+/// To try it out without Microsoft: `chancery dev`. To see what can be set: `config.default.toml`.
+#[derive(Debug, Parser)]
+#[command(name = "chancery", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a hub to try out and develop against: with a simulated Microsoft, a clock that can be moved, and an API key
+    /// ready for use.
+    #[cfg(feature = "dev")]
+    Dev(DevArgs),
+    /// Run the hub.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Send messages to people in Teams, and see what became of them.
+    Messages {
+        #[command(subcommand)]
+        command: MessagesCommand,
+        #[command(flatten)]
+        server: ServerArgs,
+        /// Print JSON instead of tables.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Backends of the product that use the API.
+    Clients {
+        #[command(subcommand)]
+        command: ClientsCommand,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON instead of a table.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Keys of the API. Works on the data directory, while the hub is stopped: so the first key is made.
+    ApiKeys {
+        #[command(subcommand)]
+        command: ApiKeysCommand,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON instead of a table.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// The read models, which can be built anew from the events at any time.
+    Projections {
+        #[command(subcommand)]
+        command: ProjectionsCommand,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON instead of a table.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Run the simulated Microsoft alone.
+    #[cfg(feature = "dev")]
+    Simulator {
+        /// Address and port to listen on.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8401")]
+        listen: SocketAddr,
+    },
+    /// Everything that happened to a person's link with Microsoft: who held which token when, and on what consent.
+    History {
+        #[command(flatten)]
+        of: WhomArgs,
+        #[command(flatten)]
+        page: PageArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The key that wraps all other keys of an installation.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Print completions for a shell: `chancery completions bash > /etc/bash_completion.d/chancery`.
+    Completions { shell: Shell },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the configuration as `serve` would, with the files it names, and print what is in force (secrets as ***).
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfigArgs {
+    /// A TOML file with the configuration; `config.default.toml` lists all settings.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, env = "CHANCERY_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+#[cfg(feature = "dev")]
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Go through one sign-in, one message, a token refresh and a delivery, print what was recorded, and stop.
+    #[arg(long)]
+    pub once: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(subcommand)]
+    pub command: Option<DevCommand>,
+}
+
+#[cfg(feature = "dev")]
+#[derive(Debug, Subcommand)]
+pub enum DevCommand {
+    /// The clock of the `chancery dev` that runs in this directory.
+    Clock {
+        #[command(subcommand)]
+        command: ClockCommand,
+    },
+}
+
+#[cfg(feature = "dev")]
+#[derive(Debug, Subcommand)]
+pub enum ClockCommand {
+    /// Move the clock forward, and see tokens expire and retries fall due.
+    Advance {
+        /// How far: `90s`, `2h`, `1d 12h`.
+        #[arg(value_parser = parse_duration)]
+        by: Duration,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClientsCommand {
+    /// List the clients with their roles.
+    List,
+    /// Make a client known. Its first key is made with `chancery api-keys create`.
+    Create {
+        /// Its name: a-z, 0-9, '_' and '-', beginning with a letter.
+        client: ClientId,
+        /// What it may do: service, auditor, operator or admin.
+        #[arg(long, value_parser = parse_role)]
+        role: Role,
+        /// Only what concerns these Microsoft Entra tenants; may be given several times. By default all.
+        #[arg(long = "tenant", value_name = "TENANT_ID")]
+        tenants: Vec<TenantId>,
+        /// Where a browser may be sent after a sign-in that this client began; may be given several times.
+        #[arg(long = "return-url", value_name = "URL")]
+        return_urls: Vec<url::Url>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ApiKeysCommand {
+    /// Make a key and print it: the only time it is shown. A client that is not known yet is made known, with --role.
+    Create {
+        client: ClientId,
+        /// What a new client may do: service, auditor, operator or admin.
+        #[arg(long, value_parser = parse_role)]
+        role: Option<Role>,
+        /// Good for so long: `90d`. By default until it is revoked.
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        expires_in: Option<Duration>,
+    },
+    /// List the keys of all clients, or of one.
+    List { client: Option<ClientId> },
+    /// Make a new key and print it; the client's other keys stay good for a while.
+    Rotate {
+        client: ClientId,
+        /// How long the other keys stay good.
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "24h")]
+        overlap: Duration,
+    },
+    /// End a key at once.
+    Revoke { client: ClientId, key: uuid::Uuid },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProjectionsCommand {
+    /// List the read models: how far each has come, and whether one has stopped.
+    List,
+    /// Build a read model anew from the events, compare it with the old one, and switch to it.
+    Rebuild { name: String },
+}
+
+/// A role by its name.
+fn parse_role(text: &str) -> Result<Role, String> {
+    let roles = [Role::Service, Role::Auditor, Role::Operator, Role::Admin];
+    let role = roles.into_iter().find(|role| role_name(*role) == text);
+    role.ok_or_else(|| format!("must be {}", roles.map(role_name).join(", ")))
+}
+
+/// `90s`, `2h`, `1d 12h`; a day has 24 hours.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let span: Option<jiff::Span> = text.parse().ok();
+    let duration = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok());
+    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+    duration
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "must be a length of time such as 90s, 2h or 1d 12h".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a new key-encryption key, in a new file that only its owner can read.
+    Create {
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+}
+
+/// Which hub to ask, and with what key. By default the one that `chancery dev` runs in this directory.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServerArgs {
+    /// Address of the hub, such as `https://hub.example.com`.
+    #[arg(long, global = true, env = "CHANCERY_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// A file with an API key. Without it the key is taken from `CHANCERY_API_KEY`.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub api_key_file: Option<PathBuf>,
+    /// PEM file of certificate authorities to trust besides the public ones.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct PageArgs {
+    /// How many to list at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Go on where an earlier list ended: its `next_cursor`.
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MessagesCommand {
+    /// Send a message. It is accepted at once and delivered when its turn comes.
+    Send(Box<SendArgs>),
+    /// Show a message: its state, and each attempt to deliver it.
+    Show { id: domain::MessageId },
+    /// List messages, the newest first.
+    List {
+        /// Only those to this account of the product.
+        #[arg(long, value_name = "ACCOUNT")]
+        recipient: Option<String>,
+        /// Only those in this state.
+        #[arg(long)]
+        status: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    #[command(flatten)]
+    pub recipient: WhomArgs,
+    #[command(flatten)]
+    pub content: ContentArgs,
+    /// Send this at most once, however often the command is repeated with the same key. By default a random one.
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}
+
+/// A person, by the product's id or by Microsoft's.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct WhomArgs {
+    /// A user of the product, by the product's own id.
+    #[arg(long, conflicts_with_all = ["tenant", "person"])]
+    pub account: Option<AccountId>,
+    /// A person's Microsoft Entra tenant.
+    #[arg(long, value_name = "TENANT_ID", requires = "person")]
+    pub tenant: Option<TenantId>,
+    /// A person, by the object id in that tenant.
+    #[arg(long, value_name = "OBJECT_ID", requires = "tenant")]
+    pub person: Option<ObjectId>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct ContentArgs {
+    /// Plain text.
+    #[arg(long, conflicts_with_all = ["html", "card", "key_result"])]
+    pub text: Option<String>,
+    /// HTML, of which Teams knows a part.
+    #[arg(long, conflicts_with_all = ["card", "key_result"])]
+    pub html: Option<String>,
+    /// A file with an Adaptive Card (JSON).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "summary", conflicts_with = "key_result")]
+    pub card: Option<PathBuf>,
+    /// What notifications say of the card.
+    #[arg(long, requires = "card")]
+    pub summary: Option<String>,
+    /// The progress of a key result, as JSON: {"title":"…","start":"0","target":"100","current":"42.5","unit":"%"}.
+    #[arg(long, value_name = "JSON")]
+    pub key_result: Option<String>,
+}

@@ -1,0 +1,77 @@
+//! The command line.
+//!
+//! Exit codes: 0 when it was done, 1 when it failed, 2 when the command line makes no sense. What was asked for goes to
+//! standard output, everything else to standard error.
+
+pub mod args;
+pub mod client;
+mod history;
+mod messages;
+pub mod table;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+
+pub use args::{Cli, Command};
+
+use crate::config::{Config, Sources};
+
+/// Runs the command, and says what went wrong.
+pub fn run(cli: Cli) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+        .max_blocking_threads(32)
+        .enable_all()
+        .build();
+    let result = runtime.context("the asynchronous runtime can't be started").and_then(|runtime| {
+        let result = runtime.block_on(execute(cli));
+        // Whatever still runs was dropped by the lifecycle already; nothing is waited for.
+        runtime.shutdown_background();
+        result
+    });
+    result.unwrap_or_else(|error| {
+        eprintln!("chancery: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Config { command: args::ConfigCommand::Check { config } } => {
+            check_config(&Sources::of_process(config.config))?;
+        }
+        #[cfg(feature = "dev")]
+        Command::Dev(_) | Command::Simulator { .. } => anyhow::bail!("the hub is not wired up"),
+        Command::Serve { .. }
+        | Command::Clients { .. }
+        | Command::ApiKeys { .. }
+        | Command::Projections { .. } => {
+            anyhow::bail!("the hub is not wired up")
+        }
+        Command::Messages { command, server, json } => messages::run(command, &server, json).await?,
+        Command::History { of, page, server, json } => history::run(&of, &page, &server, json).await?,
+        Command::Keys { command: args::KeysCommand::Create { file } } => {
+            custody::KeyEncryptionKey::create_file(&file)?;
+            eprintln!(
+                "{} written. Back it up apart from the data: without it nothing can be read.",
+                file.display()
+            );
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_config(sources: &Sources) -> anyhow::Result<()> {
+    let config = Config::load(sources)?;
+    print!("{}", config.effective());
+    eprintln!("The configuration is good.");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

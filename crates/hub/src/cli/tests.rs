@@ -1,0 +1,147 @@
+//! The command line against real answers over real sockets.
+
+use std::path::Path;
+
+use axum::{Json, Router, extract::Request, routing::any};
+use clap::Parser as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{args::ServerArgs, client::Client, *};
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_command_line_without_sense_is_refused_before_anything_is_done() {
+    for line in [
+        "chancery messages send --text hi",
+        "chancery messages send --account a",
+        "chancery messages send --account a --text hi --html <b>hi</b>",
+        "chancery messages send --tenant 00000000-0000-0000-0000-000000000001 --text hi",
+        "chancery history",
+        "chancery history --person 00000000-0000-0000-0000-000000000001",
+        "chancery api-keys create okr --role king",
+        "chancery dev clock advance soon",
+        "chancery dev clock advance -1h",
+    ] {
+        let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn good_command_lines_are_understood() {
+    let id = "00000000-0000-0000-0000-000000000001";
+    for line in [
+        "chancery messages send --account a --text hi --json --url http://localhost:1".to_owned(),
+        format!("chancery messages send --tenant {id} --person {id} --html hi"),
+        format!("chancery history --tenant {id} --person {id} --json"),
+        "chancery history --account alice".to_owned(),
+        "chancery api-keys create okr --role service --expires-in 90d".to_owned(),
+        "chancery dev --once".to_owned(),
+        "chancery dev clock advance 2h".to_owned(),
+        "chancery serve --config hub.toml".to_owned(),
+        "chancery projections rebuild messages.v1".to_owned(),
+    ] {
+        if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let mut text = Vec::new();
+    clap_complete::generate(clap_complete::Shell::Bash, &mut Cli::command(), "chancery", &mut text);
+    assert!(String::from_utf8(text).unwrap().contains("api-keys"));
+}
+
+/// Answers everything with `answer`, and hands over what was asked.
+async fn hub(status: u16, answer: Value) -> (ServerArgs, mpsc::UnboundedReceiver<(String, Value)>) {
+    let (sender, asked) = mpsc::unbounded_channel();
+    let handler = async move |request: Request| {
+        let line =
+            format!("{} {} {:?}", request.method(), request.uri(), request.headers().get("authorization"));
+        let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+        sender.send((line, serde_json::from_slice(&body).unwrap_or_default())).unwrap();
+        (axum::http::StatusCode::from_u16(status).unwrap(), Json(answer))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(any(handler))).await.unwrap() });
+    (ServerArgs { url: Some(url), ..ServerArgs::default() }, asked)
+}
+
+fn client(server: &ServerArgs) -> Client {
+    Client::with(server, Some("chk_test".into()), Path::new("/nowhere")).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_carries_the_key_and_escapes_what_stands_in_its_path() {
+    let (server, mut asked) = hub(200, json!({})).await;
+    let request = client(&server).request(Method::GET, &["v1", "accounts", "a/b?c", "history"]).unwrap();
+    client::send(request).await.unwrap();
+    let (line, _) = asked.recv().await.unwrap();
+    assert_eq!(line, r#"GET /v1/accounts/a%2Fb%3Fc/history Some("Bearer chk_test")"#);
+}
+
+#[tokio::test]
+async fn a_problem_becomes_a_sentence() {
+    let problem = json!({ "type": "/problems/invalid-request", "title": "The request is not valid", "status": 400,
+        "detail": "`limit`: must be u32", "field": "limit" });
+    let (server, _asked) = hub(400, problem).await;
+    let error =
+        client::send(client(&server).request(Method::GET, &["v1", "messages"]).unwrap()).await.unwrap_err();
+    assert_eq!(error.to_string(), "The request is not valid: `limit`: must be u32");
+}
+
+#[tokio::test]
+async fn without_an_address_the_dev_hub_is_asked_and_its_key_goes_nowhere_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dev.json");
+    let none = ServerArgs::default();
+    let error = Client::with(&none, None, &path).unwrap_err().to_string();
+    assert!(error.contains("chancery dev"), "{error}");
+
+    let (server, mut asked) = hub(200, json!({})).await;
+    std::fs::write(&path, json!({ "url": server.url, "api_key": "chk_dev" }).to_string()).unwrap();
+    let client = Client::with(&none, None, &path).unwrap();
+    client::send(client.request(Method::GET, &["v1"]).unwrap()).await.unwrap();
+    assert!(asked.recv().await.is_some());
+
+    let elsewhere = ServerArgs { url: Some("https://hub.example.com".into()), ..none };
+    assert!(Client::with(&elsewhere, None, &path).unwrap_err().to_string().contains("API key"));
+}
+
+#[tokio::test]
+async fn messages_are_sent_as_the_api_wants_them() {
+    let (server, mut asked) = hub(202, json!({ "id": "m", "position": "p" })).await;
+    let mut sent = async |line: &str| {
+        let mut words: Vec<_> = ["chancery", "messages", "send"].into_iter().map(str::to_owned).collect();
+        words.extend(line.split(' ').map(str::to_owned));
+        let Command::Messages { command: args::MessagesCommand::Send(args), .. } =
+            Cli::try_parse_from(words).unwrap().command
+        else {
+            panic!("{line}")
+        };
+        messages::send_message(&client(&server), &args).await.unwrap();
+        asked.recv().await.unwrap().1
+    };
+    assert_eq!(
+        sent("--account alice --text hi").await,
+        json!({ "recipient": { "account": "alice" }, "content": { "type": "text", "text": "hi" } })
+    );
+    let id = "00000000-0000-0000-0000-000000000001";
+    assert_eq!(
+        sent(&format!("--tenant {id} --person {id} --html <b>hi</b>")).await,
+        json!({ "recipient": { "tenant": id, "object_id": id }, "content": { "type": "html", "html": "<b>hi</b>" } })
+    );
+    assert_eq!(
+        sent(r#"--account a --key-result {"title":"t","current":"0.10"}"#).await["content"],
+        json!({ "type": "template", "template": "key_result_progress", "data": { "title": "t", "current": "0.10" } })
+    );
+}

@@ -1,0 +1,104 @@
+//! What can be set, where it was set, and whether it makes sense.
+//!
+//! `config.default.toml` is the reference and the first layer; a file and the environment follow. Each part of the hub
+//! reads its own section (`ServerConfig::read`, …) through [`Section`], which knows where every value came from, so that
+//! a wrong one is answered with the place, the value and what is allowed. All problems are told at once.
+//!
+//! **Invariant.** A secret leaves the layers only as a `SecretString`; no message and no printed configuration shows it.
+
+mod layers;
+mod sections;
+
+use std::path::PathBuf;
+
+use layers::Layers;
+pub use layers::Section;
+pub use sections::{
+    DataConfig, DeliveryConfig, KeysConfig, MicrosoftConfig, OutboundConfig, SignInConfig, SignInTenants,
+    StoreConfig, StoreKind, TokensConfig, UnknownOutcome,
+};
+
+use crate::{
+    http::{limits::LimitsConfig, serve::ServerConfig},
+    logging::LogConfig,
+};
+
+/// The commented reference, as built in.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// Where the layers above the defaults come from.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Values between the defaults and the file, by dotted key: what `chancery dev` sets by itself.
+    pub presets: Vec<(&'static str, toml::Value)>,
+    pub file: Option<PathBuf>,
+    /// Name and value. Only names that begin with `CHANCERY_` are looked at.
+    pub environment: Vec<(String, String)>,
+    /// `dev` may speak plain HTTP with addresses of this machine; everything else is HTTPS.
+    pub loopback_http: bool,
+}
+
+impl Sources {
+    /// The layers of `serve`: an optional file, and the environment of this process.
+    pub fn of_process(file: Option<PathBuf>) -> Self {
+        let text = |os: std::ffi::OsString| os.into_string().ok();
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
+        Self { file, environment, ..Self::default() }
+    }
+}
+
+/// The whole configuration, known to be good.
+#[derive(Debug)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub log: LogConfig,
+    pub data: DataConfig,
+    pub store: StoreConfig,
+    pub keys: KeysConfig,
+    pub microsoft: MicrosoftConfig,
+    pub outbound: OutboundConfig,
+    pub sign_in: SignInConfig,
+    pub delivery: DeliveryConfig,
+    pub tokens: TokensConfig,
+    pub limits: LimitsConfig,
+    effective: String,
+}
+
+impl Config {
+    /// Reads all layers, and every file that they name as a secret.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut layers = Layers::read(sources);
+        let config = Self {
+            server: ServerConfig::read(&mut layers.section("server")),
+            log: LogConfig::read(&mut layers.section("log")),
+            data: DataConfig::read(&mut layers.section("data")),
+            store: StoreConfig::read(&mut layers.section("store")),
+            keys: KeysConfig::read(&mut layers.section("keys")),
+            microsoft: MicrosoftConfig::read(&mut layers.section("microsoft")),
+            outbound: OutboundConfig::read(&mut layers.section("outbound")),
+            sign_in: SignInConfig::read(&mut layers.section("sign_in")),
+            delivery: DeliveryConfig::read(&mut layers.section("delivery")),
+            tokens: TokensConfig::read(&mut layers.section("tokens")),
+            limits: LimitsConfig::read(&mut layers.section("limits")),
+            effective: layers.effective(),
+        };
+        let problems = layers.into_problems();
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+
+    /// All values in force, as TOML, with `***` for secrets.
+    pub fn effective(&self) -> &str {
+        &self.effective
+    }
+}
+
+/// Everything that is wrong with the configuration, each as one sentence with its place.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration can't be used:\n  - {}", problems.join("\n  - "))]
+pub struct ConfigError {
+    pub problems: Vec<String>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

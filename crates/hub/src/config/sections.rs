@@ -1,0 +1,296 @@
+//! The sections whose users take them as plain values: data, store, keys, Microsoft, sign-in, delivery and tokens.
+
+use std::{path::PathBuf, time::Duration};
+
+use custody::{KeyEncryptionKey, KeyFileError};
+use microsoft::TeamsApp;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+use uuid::Uuid;
+
+use super::Section;
+
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+
+#[derive(Debug)]
+pub struct DataConfig {
+    pub directory: PathBuf,
+}
+
+impl DataConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let directory = section.parsed("directory", "a directory", |text| Some(PathBuf::from(text)));
+        if directory.exists() && !directory.is_dir() {
+            section.refuse("directory", &format!("names {}, which is not a directory", directory.display()));
+        }
+        Self { directory }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    Embedded,
+}
+
+#[derive(Debug)]
+pub struct StoreConfig {
+    pub kind: StoreKind,
+}
+
+impl StoreConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self { kind: section.choice("kind", &[("embedded", StoreKind::Embedded)]) }
+    }
+}
+
+/// Where the key-encryption key is.
+#[derive(Debug)]
+pub enum KeysConfig {
+    File(PathBuf),
+    Text(SecretString),
+}
+
+impl KeysConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let keys = match (section.text("key_encryption_key_file"), section.text("key_encryption_key")) {
+            (Some(path), None) => Self::File(path.into()),
+            (file, Some(key)) => {
+                if file.is_some() {
+                    section.refuse(
+                        "key_encryption_key",
+                        "and key_encryption_key_file are both set; keep one of them",
+                    );
+                }
+                Self::Text(key.into())
+            }
+            (None, None) => {
+                section.refuse(
+                    "key_encryption_key_file",
+                    "must be set: make a key with `chancery keys create FILE`",
+                );
+                return Self::File(PathBuf::new());
+            }
+        };
+        if let Err(error) = keys.load() {
+            let key =
+                if matches!(keys, Self::File(_)) { "key_encryption_key_file" } else { "key_encryption_key" };
+            section.refuse(key, &format!("can't be used: {error}"));
+        }
+        keys
+    }
+
+    pub fn load(&self) -> Result<KeyEncryptionKey, KeyFileError> {
+        match self {
+            Self::File(path) => KeyEncryptionKey::from_file(path),
+            Self::Text(text) => KeyEncryptionKey::from_text(text.expose_secret()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct MicrosoftConfig {
+    pub authority: Url,
+    pub graph_base: Url,
+    pub sign_in_tenant: String,
+    pub client_id: Uuid,
+    pub client_secret: SecretString,
+    pub scopes: Vec<String>,
+    pub teams_app: TeamsApp,
+    /// `{tenant}` stands for the tenant's part of the path.
+    pub authorize_url: Option<String>,
+    pub token_url: Option<String>,
+    pub jwks_url: Option<Url>,
+}
+
+impl MicrosoftConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            authority: Self::base(section, "authority", "https://login.microsoftonline.com"),
+            graph_base: Self::base(section, "graph_base", "https://graph.microsoft.com/v1.0"),
+            sign_in_tenant: section.parsed(
+                "sign_in_tenant",
+                "\"organizations\", or a tenant's id or domain",
+                |text| {
+                    // Personal accounts have no Teams that Graph could reach.
+                    let tenant = !matches!(text, "common" | "consumers")
+                        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+                    tenant.then(|| text.to_owned())
+                },
+            ),
+            client_id: Self::client_id(section),
+            client_secret: Self::client_secret(section),
+            scopes: Self::scopes(section),
+            teams_app: Self::teams_app(section),
+            authorize_url: section.url("authorize_url").and(section.text("authorize_url")),
+            token_url: section.url("token_url").and(section.text("token_url")),
+            jwks_url: section.url("jwks_url"),
+        }
+    }
+
+    fn base(section: &mut Section<'_>, key: &str, default: &str) -> Url {
+        if section.text(key).is_none() {
+            section.refuse(key, "must be an https:// address, not empty");
+        }
+        section.url(key).unwrap_or_else(|| Url::parse(default).expect("a constant address"))
+    }
+
+    fn client_id(section: &mut Section<'_>) -> Uuid {
+        section.required("client_id", "the application id of the app registration in Entra ID");
+        section.optional("client_id", "a UUID", |text| Uuid::try_parse(text).ok()).unwrap_or_default()
+    }
+
+    fn client_secret(section: &mut Section<'_>) -> SecretString {
+        section.secret("client_secret").unwrap_or_else(|| {
+            if section.text("client_secret_file").is_none() {
+                section.refuse(
+                    "client_secret_file",
+                    "must be set: a file with the app registration's client secret",
+                );
+            }
+            SecretString::default()
+        })
+    }
+
+    fn scopes(section: &mut Section<'_>) -> Vec<String> {
+        let scopes = section.list("scopes");
+        for (needed, why) in [
+            ("openid", "there is no sign-in without it"),
+            ("profile", "the person's object id comes with it"),
+            ("offline_access", "there is no refresh token without it"),
+        ] {
+            if !scopes.iter().any(|scope| scope == needed) {
+                section.refuse("scopes", &format!("must contain {needed:?}: {why}"));
+            }
+        }
+        if let Some(bad) = scopes.iter().find(|scope| scope.contains(char::is_whitespace) || scope.is_empty())
+        {
+            section.refuse("scopes", &format!("must be a list with one scope in each string, not {bad:?}"));
+        }
+        scopes
+    }
+
+    fn teams_app(section: &mut Section<'_>) -> TeamsApp {
+        let id = |text: &str| Uuid::try_parse(text).ok().map(|id| id.to_string());
+        let external = section.optional("teams_app_external_id", "a UUID", id);
+        match (external, section.text("teams_app_id")) {
+            (Some(external), None) => TeamsApp::ExternalId(external),
+            (None, Some(catalog)) => TeamsApp::CatalogId(catalog),
+            (Some(external), Some(_)) => {
+                section.refuse("teams_app_id", "and teams_app_external_id are both set; keep one of them");
+                TeamsApp::ExternalId(external)
+            }
+            (None, None) => {
+                section.required("teams_app_external_id", "the id in the Teams app's manifest");
+                TeamsApp::ExternalId(String::new())
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct OutboundConfig {
+    pub ca_file: Option<PathBuf>,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+}
+
+impl OutboundConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            ca_file: section.file("ca_file"),
+            connect_timeout: section.millis("connect_timeout_ms", 100..=MINUTE_MS),
+            request_timeout: section.millis("request_timeout_ms", 500..=5 * MINUTE_MS),
+        }
+    }
+}
+
+/// People of which tenants may sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInTenants {
+    /// Those that an admin has admitted.
+    Listed,
+    Open,
+}
+
+#[derive(Debug)]
+pub struct SignInConfig {
+    pub tenants: SignInTenants,
+    pub link_life: Duration,
+}
+
+impl SignInConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            tenants: section
+                .choice("tenants", &[("listed", SignInTenants::Listed), ("open", SignInTenants::Open)]),
+            link_life: Duration::from_mins(section.number("link_life_minutes", 1..=60)),
+        }
+    }
+}
+
+/// What to do with a message of which nobody knows whether Microsoft took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownOutcome {
+    Skip,
+    Resend,
+}
+
+#[derive(Debug)]
+pub struct DeliveryConfig {
+    pub concurrency: usize,
+    pub chat_interval: Duration,
+    pub tenant_per_second: u32,
+    pub app_per_second: u32,
+    pub attempts_max: u32,
+    pub age_max: Duration,
+    pub backoff_first: Duration,
+    pub backoff_max: Duration,
+    pub unknown: UnknownOutcome,
+    /// In bytes of UTF-16.
+    pub size_max_bytes: usize,
+    pub breaker_unknowns: u32,
+    pub breaker_pause: Duration,
+}
+
+impl DeliveryConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let config = Self {
+            concurrency: section.number("concurrency", 1..=1024),
+            chat_interval: section.millis("chat_interval_ms", 0..=MINUTE_MS),
+            tenant_per_second: section.number("tenant_per_second", 1..=10_000),
+            app_per_second: section.number("app_per_second", 1..=100_000),
+            attempts_max: section.number("attempts_max", 1..=1000),
+            age_max: Duration::from_hours(section.number("age_max_hours", 1..=24 * 365)),
+            backoff_first: section.millis("backoff_first_ms", 1..=DAY_MS),
+            backoff_max: section.millis("backoff_max_ms", 1..=DAY_MS),
+            unknown: section
+                .choice("unknown", &[("skip", UnknownOutcome::Skip), ("resend", UnknownOutcome::Resend)]),
+            size_max_bytes: section.number("size_max_bytes", 1024..=28 * 1024),
+            breaker_unknowns: section.number("breaker_unknowns", 1..=1000),
+            breaker_pause: section.millis("breaker_pause_ms", 1..=DAY_MS),
+        };
+        if config.backoff_max < config.backoff_first {
+            section.refuse("backoff_max_ms", "must not be less than backoff_first_ms");
+        }
+        config
+    }
+}
+
+#[derive(Debug)]
+pub struct TokensConfig {
+    pub refresh_margin: Duration,
+    pub refresh_timeout: Duration,
+    pub keep_alive: Duration,
+}
+
+impl TokensConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            // Access tokens live for an hour or so; a margin of that size would refresh without end.
+            refresh_margin: Duration::from_secs(section.number("refresh_margin_s", 10..=1800)),
+            refresh_timeout: section.millis("refresh_timeout_ms", 500..=5 * MINUTE_MS),
+            keep_alive: Duration::from_hours(24 * section.number::<u64>("keep_alive_days", 1..=89)),
+        }
+    }
+}

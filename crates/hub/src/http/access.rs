@@ -1,0 +1,84 @@
+//! Who may do what: one table of all routes.
+//!
+//! **Invariant.** A route that is not in the table is refused to everybody, and a test holds the table against all
+//! registered routes.
+
+use axum::http::Method;
+use domain::client::Role;
+
+/// The role as it is written, in JSON and on the command line.
+pub const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Service => "service",
+        Role::Auditor => "auditor",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    }
+}
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Public,
+    Roles(&'static [Role]),
+}
+
+use Access::{Public, Roles};
+use Role::{Admin, Auditor, Operator, Service};
+
+const ALL: Access = Roles(&[Service, Auditor, Operator, Admin]);
+const READERS: Access = Roles(&[Auditor, Operator, Admin]);
+const SENDERS: Access = Roles(&[Service, Admin]);
+const HISTORIANS: Access = Roles(&[Auditor, Admin]);
+
+/// Method, route as registered, and who may use it. `HEAD` goes with `GET`.
+pub const TABLE: &[(Method, &str, Access)] = &[
+    (Method::GET, "/health/live", Public),
+    (Method::GET, "/health/ready", Public),
+    (Method::GET, "/metrics", READERS),
+    (Method::GET, "/openapi.json", Public),
+    (Method::GET, "/problems/{kind}", Public),
+    (Method::POST, "/v1/messages", SENDERS),
+    (Method::GET, "/v1/messages", ALL),
+    (Method::GET, "/v1/messages/{id}", ALL),
+    (Method::GET, "/v1/tenants/{tid}/connections/{oid}/history", HISTORIANS),
+    (Method::GET, "/v1/accounts/{account}/history", HISTORIANS),
+];
+
+/// Who may use the route; otherwise, the methods it has.
+pub fn of(method: &Method, route: &str) -> Result<Access, Vec<&'static Method>> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let rules = || TABLE.iter().filter(|(_, known, _)| *known == route);
+    match rules().find(|(known, ..)| known == method) {
+        Some((.., access)) => Ok(*access),
+        None => Err(rules().map(|(method, ..)| method).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_route_has_two_rules() {
+        for (at, (method, route, _)) in TABLE.iter().enumerate() {
+            assert!(!TABLE[..at].iter().any(|(m, r, _)| m == method && r == route), "{method} {route}");
+        }
+    }
+
+    #[test]
+    fn auditors_change_nothing() {
+        for (method, route, access) in TABLE {
+            if let Roles(roles) = access {
+                assert!(method == Method::GET || !roles.contains(&Auditor), "{method} {route}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_refused() {
+        assert_eq!(of(&Method::GET, "/nowhere"), Err(vec![]));
+        assert_eq!(of(&Method::DELETE, "/v1/messages"), Err(vec![&Method::POST, &Method::GET]));
+        assert_eq!(of(&Method::HEAD, "/health/live"), Ok(Public));
+    }
+}

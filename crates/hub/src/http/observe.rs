@@ -1,0 +1,107 @@
+//! What happens around every request: an id, a time limit, a log line, metrics, and headers that keep answers private.
+//!
+//! **Invariant.** Of an address only the route's template is logged and counted, never the path or the query, where ids,
+//! `state` and `code` stand. A panic in a handler is a 500 and nothing else.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use futures_util::FutureExt as _;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+
+use super::{
+    Front, address,
+    problem::{ApiError, Kind},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// From a millisecond, which a query takes, to half a minute, which waiting for a position may take.
+const BUCKETS_S: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+/// Requests and their durations, by route.
+#[derive(Clone, Debug)]
+pub(super) struct HttpMetrics {
+    requests: Family<Labels, Counter>,
+    durations: Histogram,
+}
+
+impl HttpMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self { requests: Family::default(), durations: Histogram::new(BUCKETS_S) };
+        let registry = registry.sub_registry_with_prefix("http");
+        registry.register("requests", "Requests answered", metrics.requests.clone());
+        let help = "Time until the answer began, in seconds";
+        registry.register("request_duration_seconds", help, metrics.durations.clone());
+        metrics
+    }
+}
+
+/// The outermost layer.
+pub(super) async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = front.ids.uuid().to_string();
+    let method = known(request.method());
+    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+    let route = route.unwrap_or_else(|| "unmatched".to_owned());
+    let client = address::of(&request, &front.trusted_proxies);
+
+    let span = tracing::info_span!("request", request.id = id);
+    let answer = tracing::Instrument::instrument(answer(front.request_timeout, request, next), span);
+    let mut response = answer.await;
+
+    let status = response.status().as_u16();
+    let took = began.elapsed();
+    tracing::info!(
+        request.id = id, method, route, status, duration_ms = took.as_secs_f64() * 1000.0, address = %client,
+        "request"
+    );
+    front.metrics.requests.get_or_create(&Labels { method, route, status }).inc();
+    front.metrics.durations.observe(took.as_secs_f64());
+
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is a header value"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer of the layers within, within the time, whatever they do.
+async fn answer(timeout: Duration, request: Request, next: Next) -> Response {
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(timeout, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => ApiError::internal("a handler panicked").into_response(),
+        Err(_elapsed) => {
+            ApiError::new(Kind::TimedOut, "It may have been done all the same: look before you repeat it.")
+                .retry_after(Duration::from_secs(1))
+                .into_response()
+        }
+    }
+}
+
+/// A method is a word of the client's choice, and each new one would be a new series.
+fn known(method: &Method) -> &'static str {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    methods.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}

@@ -1,0 +1,52 @@
+//! The description of the API, gathered from the handlers and completed with what holds for all of them.
+
+use axum::{Router, http::header, response::IntoResponse as _, routing::get};
+use serde_json::{Value, json};
+use utoipa::{OpenApi, PartialSchema as _, ToSchema as _};
+
+use super::{
+    access::{self, Access},
+    problem::Problem,
+};
+
+/// The parts that no handler brings.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Chancery",
+    description = "Ties the users of a product to Microsoft Teams: sign-ins, tokens, and messages that arrive once, in order.",
+))]
+pub(super) struct Frame;
+
+/// Adds to each operation who may use it, and that it may answer with a problem.
+pub(super) fn complete(gathered: &utoipa::openapi::OpenApi) -> Value {
+    let mut document = serde_json::to_value(gathered).expect("a description is JSON");
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            complete_operation(path, method, operation);
+        }
+    }
+    document["components"]["securitySchemes"]["api_key"] =
+        json!({ "type": "http", "scheme": "bearer", "description": "An API key: `chk_` and 43 characters." });
+    document["components"]["schemas"][&*Problem::name()] =
+        serde_json::to_value(Problem::schema()).expect("a schema is JSON");
+    document
+}
+
+fn complete_operation(path: &str, method: &str, operation: &mut Value) {
+    operation["responses"]["default"] = json!({
+        "description": "A problem (RFC 9457).",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let method = method.to_ascii_uppercase().parse().expect("a method of OpenAPI is one of HTTP");
+    if let Ok(Access::Roles(roles)) = access::of(&method, path) {
+        operation["security"] = json!([{ "api_key": [] }]);
+        operation["x-roles"] = roles.iter().map(|role| access::role_name(*role)).collect();
+    }
+}
+
+/// Serves the document, and so describes itself too.
+pub(super) fn route(document: &Value) -> Router {
+    let text = axum::body::Bytes::from(document.to_string());
+    let answer = || async move { ([(header::CONTENT_TYPE, "application/json")], text).into_response() };
+    Router::new().route("/openapi.json", get(answer))
+}
