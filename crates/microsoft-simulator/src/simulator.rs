@@ -163,12 +163,14 @@ pub struct PersonView {
 impl Simulator {
     pub(crate) fn new(settings: Settings) -> anyhow::Result<Self> {
         let base = settings.public_url.clone().context("the simulator needs its `public_url`")?;
+        let grants = Grants::default();
+        grants.record_client_secret(&settings.client_secret);
         Ok(Self(Arc::new(World {
             base: base.trim_end_matches('/').to_owned(),
             clock: Clock::default(),
             chance: Chance::new(settings.seed),
             directory: Directory::new(settings.crowd),
-            grants: Grants::default(),
+            grants,
             keys: Keys::new(),
             faults: Faults::default(),
             calls: Calls::default(),
@@ -267,7 +269,10 @@ impl Simulator {
     }
 
     pub fn turn(&self, change: DialsChange) -> Dials {
-        set(&mut *lock(&self.0.client_secret), change.client_secret);
+        if let Some(secret) = change.client_secret {
+            self.0.grants.record_client_secret(&secret);
+            *lock(&self.0.client_secret) = secret;
+        }
         set(&mut *lock(&self.0.redirect_uris), change.redirect_uris);
         let mut dials = lock(&self.0.dials);
         set(&mut dials.rotation, change.rotation);
@@ -287,11 +292,7 @@ impl Simulator {
 
     /// Every secret that was ever given out, for searching logs and files for them. A reset does not forget them.
     pub fn secrets(&self) -> Vec<IssuedSecret> {
-        let mut secrets = self.0.grants.issued();
-        let mut own = vec![self.0.settings.client_secret.clone(), lock(&self.0.client_secret).clone()];
-        own.dedup();
-        secrets.extend(own.into_iter().map(|value| IssuedSecret { kind: "client_secret", oid: None, value }));
-        secrets
+        self.0.grants.issued()
     }
 
     /// Everything as at the start, except [`Self::secrets`] and the random numbers.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::authorize::Request;
 use super::denial::Denial;
+use super::scopes;
 use crate::Simulator;
 use crate::page::page;
 use crate::people::{Person, TENANTS};
@@ -121,8 +122,8 @@ pub(super) fn refusal(simulator: &Simulator, status: StatusCode, denial: &Denial
     )
 }
 
-fn list<'a>(scopes: impl Iterator<Item = &'a String>) -> Markup {
-    html! { ul.scopes { @for scope in scopes { li { (scope) } } } }
+fn list<'a>(wanted: impl Iterator<Item = &'a String>) -> Markup {
+    html! { ul.scopes { @for scope in wanted { li { (scopes::meaning(scope)) " " small { (scope) } } } } }
 }
 
 fn tenant_name(tid: Uuid) -> &'static str {

@@ -187,7 +187,15 @@ impl Grants {
 
     /// Remembers a secret for [`crate::Simulator::secrets`].
     pub(crate) fn record(&self, kind: &'static str, person: &Person, value: &str) {
-        lock(&self.issued).push(IssuedSecret { kind, oid: Some(person.oid), value: value.to_owned() });
+        self.record_for(kind, Some(person.oid), value);
+    }
+
+    pub(crate) fn record_client_secret(&self, value: &str) {
+        self.record_for("client_secret", None, value);
+    }
+
+    fn record_for(&self, kind: &'static str, oid: Option<Uuid>, value: &str) {
+        lock(&self.issued).push(IssuedSecret { kind, oid, value: value.to_owned() });
     }
 
     pub(crate) fn issued(&self) -> Vec<IssuedSecret> {

@@ -71,6 +71,25 @@ pub(crate) fn write(scopes: &BTreeSet<String>, turn: usize) -> String {
     names.join(" ")
 }
 
+/// What a scope lets the application do, for people.
+pub(crate) fn meaning(scope: &str) -> &'static str {
+    match scope {
+        "openid" => "Sign you in",
+        "profile" => "See your name and picture",
+        "email" => "See your e-mail address",
+        "offline_access" => "Keep the access you give it",
+        "User.Read" => "Read your profile",
+        "ChatMessage.Send" => "Send chat messages as you",
+        "Chat.Create" => "Start chats as you",
+        "Chat.Read" | "Chat.ReadBasic" => "Read your chats",
+        "Chat.ReadWrite" => "Read and write your chats",
+        "ChannelMessage.Send" => "Send channel messages as you",
+        "TeamsActivity.Send" => "Send you notifications in Teams",
+        "TeamsAppInstallation.ReadForUser" => "See the Teams apps you installed",
+        _ => "Manage the Teams apps you installed",
+    }
+}
+
 /// Whether a tenant that lets only administrators consent cares for this scope.
 pub(crate) fn reaches_teams(scope: &str) -> bool {
     scope.starts_with("Chat") || scope.starts_with("Teams") || scope.starts_with("Channel")
