@@ -106,6 +106,7 @@ fn main() {
     let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the build directory can be written");
     let store = Arc::new(EmbeddedStore::open(data.path(), Options::default()).expect("a new store"));
     runtime.block_on(fill(&store, events));
+    show_resident("filled");
 
     println!("{events} events over {KEYS} keys | events/s");
     for _ in 0..ROUNDS {
@@ -115,6 +116,7 @@ fn main() {
             runtime.block_on(runner::rebuild::<Tokens>(store.clone(), data.path())).expect("it rebuilds");
         println!("rebuilding    | {:>9.0} ({} rows)", rate(report.events, begun.elapsed()), report.rows);
     }
+    show_resident("rebuilt");
     runtime.block_on(latency(store, data.path()));
 }
 
@@ -152,20 +154,19 @@ async fn latency(store: Arc<EmbeddedStore>, data: &Path) {
         model.wait_for(appended.position, PATIENCE).await.expect("it gets there");
         waits.push(begun.elapsed());
     }
-    if let Some(resident) = resident() {
-        println!("resident, following: {resident}");
-    }
+    show_resident("following");
     stop.cancel();
     following.await.expect("it ends").expect("it ends well");
     waits.sort_unstable();
     println!("appended to readable: median {:?}, p99 {:?}", waits[APPENDS / 2], waits[APPENDS * 99 / 100]);
 }
 
-/// As Linux counts it, the store's caches included.
-fn resident() -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().to_owned())
+/// Memory as Linux counts it, the store's caches included.
+fn show_resident(when: &str) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if let Some(resident) = status.lines().find_map(|line| line.strip_prefix("VmRSS:")) {
+        println!("resident, {when}: {}", resident.trim());
+    }
 }
 
 async fn fill(store: &EmbeddedStore, events: u64) {
