@@ -1,20 +1,20 @@
-//! Signed tokens: parsing, RS256 and the keys they are checked against.
-//!
-//! By hand and by ring, because `jsonwebtoken` without a bundled backend takes its cryptography from one variable of the
-//! whole process: of a client that verifies and a simulator that signs in one process, whichever came first would win.
+//! Signed tokens: `jsonwebtoken`'s checks, and the keys they are made with.
 //!
 //! **Invariant.** RS256 is the only algorithm; what a token says about itself can't choose another.
 
 use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, decode, decode_header,
+    errors::ErrorKind,
+    jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
+};
 use reqwest::Client;
-use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::Mutex, time::Instant};
 use url::Url;
 
-use crate::http;
+use crate::{http, rs256};
 
 /// An unknown key makes us look again, but not more often than this.
 const REFETCH_INTERVAL: Duration = Duration::from_mins(1);
@@ -22,11 +22,9 @@ const REFETCH_INTERVAL: Duration = Duration::from_mins(1);
 /// A key that the issuer withdrew is trusted no longer than this.
 const KEYS_AGE_MAX: Duration = Duration::from_hours(24);
 
-/// A token in three parts, not yet checked.
+/// A token of which only the header is read.
 pub struct Unverified<'a> {
-    message: &'a str,
-    payload: Vec<u8>,
-    signature: Vec<u8>,
+    token: &'a str,
     /// The key it names.
     pub kid: String,
 }
@@ -36,46 +34,42 @@ pub struct Unverified<'a> {
 pub enum TokenProblem {
     /// Not three parts, not JSON, or claims missing.
     Malformed,
-    /// Signed by anything but RS256.
+    /// Signed by anything but RS256, or a header of the wrong shape.
     Algorithm,
     Signature,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    /// Extensions that must be understood; we understand none (RFC 7515 section 4.1.11).
-    crit: Option<serde_json::Value>,
+    /// Meant for somebody else.
+    Audience,
 }
 
 impl<'a> Unverified<'a> {
     pub fn parse(token: &'a str) -> Result<Self, TokenProblem> {
-        let malformed = || TokenProblem::Malformed;
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenProblem::Malformed);
-        let (message, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
-        let (header, payload) = message.split_once('.').ok_or_else(malformed)?;
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| TokenProblem::Malformed)?;
-        if header.alg != "RS256" {
-            return Err(TokenProblem::Algorithm);
-        }
+        let header = decode_header(token).map_err(|error| match error.kind() {
+            // `jsonwebtoken` reads a header of an algorithm it doesn't know, such as `none`, as data of a wrong shape.
+            ErrorKind::Json(error) if error.is_data() => TokenProblem::Algorithm,
+            _ => TokenProblem::Malformed,
+        })?;
+        // Extensions that must be understood; we understand none (RFC 7515 section 4.1.11).
         if header.crit.is_some() {
             return Err(TokenProblem::Malformed);
         }
-        Ok(Self {
-            message,
-            payload: decode(payload)?,
-            signature: decode(signature)?,
-            kid: header.kid.ok_or_else(malformed)?,
-        })
+        Ok(Self { token, kid: header.kid.ok_or(TokenProblem::Malformed)? })
     }
 
-    /// The claims, once the signature is good.
-    pub fn verify<C: DeserializeOwned>(self, key: &Key) -> Result<C, TokenProblem> {
-        RsaPublicKeyComponents { n: &key.modulus, e: &key.exponent }
-            .verify(&RSA_PKCS1_2048_8192_SHA256, self.message.as_bytes(), &self.signature)
-            .map_err(|_| TokenProblem::Signature)?;
-        serde_json::from_slice(&self.payload).map_err(|_| TokenProblem::Malformed)
+    /// The claims, once the signature is good and they name the audience and an expiry. Whether the issuer is the right
+    /// one and the token valid now is left to the caller: the issuer depends on the token's own tenant, and
+    /// `jsonwebtoken` knows no time but the system's, while ours is handed in.
+    pub fn verify<C: DeserializeOwned>(self, key: &Key, audience: &str) -> Result<C, TokenProblem> {
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["aud", "exp"]);
+        validation.validate_exp = false;
+        let token = decode(self.token, &key.decoding, &validation).map_err(|error| match error.kind() {
+            ErrorKind::InvalidAlgorithm => TokenProblem::Algorithm,
+            ErrorKind::InvalidSignature => TokenProblem::Signature,
+            ErrorKind::InvalidAudience => TokenProblem::Audience,
+            _ => TokenProblem::Malformed,
+        })?;
+        Ok(token.claims)
     }
 }
 
@@ -83,36 +77,29 @@ impl<'a> Unverified<'a> {
 #[derive(Clone)]
 pub struct Key {
     kid: String,
-    modulus: Vec<u8>,
-    exponent: Vec<u8>,
+    decoding: DecodingKey,
     /// Entra says for each key whose tokens it may sign; `{tenantid}` stands for any tenant.
     pub issuer: Option<String>,
 }
 
 impl Key {
     /// `None` for keys that are of no use to us: another type, or for encryption.
-    fn read(jwk: serde_json::Value) -> Option<Self> {
+    fn read(key: serde_json::Value) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Jwk {
-            kty: String,
-            kid: String,
-            #[serde(rename = "use")]
-            usage: Option<String>,
-            n: String,
-            e: String,
+        struct EntraJwk {
+            #[serde(flatten)]
+            jwk: Jwk,
             issuer: Option<String>,
         }
-        let jwk: Jwk = serde_json::from_value(jwk).ok()?;
-        if jwk.kty != "RSA" || jwk.usage.is_some_and(|usage| usage != "sig") {
+        let EntraJwk { jwk: Jwk { common, algorithm }, issuer } = serde_json::from_value(key).ok()?;
+        let (None | Some(PublicKeyUse::Signature), AlgorithmParameters::RSA(rsa)) =
+            (common.public_key_use, algorithm)
+        else {
             return None;
-        }
-        // Some issuers pad their numbers, or write a leading zero, which ring refuses.
-        let number = |text: String| {
-            let mut bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
-            bytes.drain(..bytes.iter().take_while(|byte| **byte == 0).count());
-            Some(bytes)
         };
-        Some(Self { kid: jwk.kid, modulus: number(jwk.n)?, exponent: number(jwk.e)?, issuer: jwk.issuer })
+        // Some issuers pad their numbers.
+        let [n, e] = [&rsa.n, &rsa.e].map(|number| number.trim_end_matches('='));
+        Some(Self { kid: common.key_id?, decoding: DecodingKey::from_rsa_components(n, e).ok()?, issuer })
     }
 }
 
@@ -164,6 +151,8 @@ impl Kept {
 
 impl IssuerKeys {
     pub fn new(http: Client, discovery: Discovery) -> Self {
+        // Here because every `Key` comes from here, and nothing is verified without one.
+        rs256::install();
         Self { http, discovery, kept: Mutex::new(None) }
     }
 

@@ -11,6 +11,7 @@ pub mod graph;
 pub mod http;
 pub mod jose;
 mod record;
+mod rs256;
 
 pub use entra::{
     Authorize, Entra, EntraConfig, Identity, Redeem, RedeemError, SignedIn, TokenFailure, Tokens,

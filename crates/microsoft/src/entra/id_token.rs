@@ -39,7 +39,7 @@ impl fmt::Debug for Identity {
 pub enum IdTokenProblem {
     /// Not a signed token, or a claim that we need is missing or of another type.
     Malformed,
-    /// Signed by anything but RS256.
+    /// Signed by anything but RS256, or a header of the wrong shape.
     Algorithm,
     Signature,
     /// The issuer has no such key, also after looking again.
@@ -58,6 +58,7 @@ impl From<TokenProblem> for IdTokenProblem {
             TokenProblem::Malformed => Self::Malformed,
             TokenProblem::Algorithm => Self::Algorithm,
             TokenProblem::Signature => Self::Signature,
+            TokenProblem::Audience => Self::Audience,
         }
     }
 }
@@ -65,7 +66,8 @@ impl From<TokenProblem> for IdTokenProblem {
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
-    aud: Audience,
+    /// One or a list, as RFC 7519 allows both.
+    aud: Value,
     exp: i64,
     nbf: Option<i64>,
     nonce: Option<String>,
@@ -75,14 +77,6 @@ struct Claims {
     preferred_username: Option<String>,
     email: Option<String>,
     xms_edov: Option<Value>,
-}
-
-/// RFC 7519 allows both; a token for others beside us is refused.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    List([String; 1]),
 }
 
 /// What the token is measured by.
@@ -102,7 +96,9 @@ pub(super) async fn check(
     let unverified = Unverified::parse(token).map_err(|problem| invalid(problem.into()))?;
     let (template, key) = keys.find(&unverified.kid).await?;
     let key = key.ok_or(invalid(IdTokenProblem::UnknownKey))?;
-    let claims: Claims = unverified.verify(&key).map_err(|problem| invalid(problem.into()))?;
+    let claims: Claims = unverified
+        .verify(&key, &expected.client_id.to_string())
+        .map_err(|problem| invalid(problem.into()))?;
     let tenant: TenantId = claims.tid.parse().map_err(|_| invalid(IdTokenProblem::Malformed))?;
     expected.check(&claims, tenant, &template, &key).map_err(invalid)?;
     if tenant == TenantId::PERSONAL_ACCOUNTS {
@@ -133,9 +129,9 @@ impl Expected<'_> {
         {
             return Err(IdTokenProblem::Issuer);
         }
-        let (Audience::One(audience) | Audience::List([audience])) = &claims.aud;
-        if *audience != self.client_id.to_string() {
-            return Err(IdTokenProblem::Audience);
+        // We are among the audience, or it would not have come this far; a token for others beside us is refused.
+        if claims.aud.as_array().is_some_and(|audience| audience.len() > 1) {
+            return Err(IdTokenProblem::Malformed);
         }
         if self.now >= at(claims.exp) + SKEW {
             return Err(IdTokenProblem::Expired);

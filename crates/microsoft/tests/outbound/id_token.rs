@@ -2,6 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{
+    Engine,
+    engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
+};
 use chancery_microsoft::{
     Entra, Redeem, RedeemError, SignedIn,
     entra::{IdTokenProblem as Problem, Identity},
@@ -202,6 +206,18 @@ async fn a_key_signs_only_for_its_own_issuer() {
     assert_eq!(fixture.problem(token).await, Problem::Issuer);
     let token = fixture.signer.sign(&header("anyone's"), &claims());
     assert!(fixture.redeem(token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_key_may_be_padded_and_start_with_a_zero() {
+    let fixture = Fixture::new().await;
+    let mut key = fixture.signer.jwk("k1", Some(TEMPLATE));
+    for name in ["n", "e"] {
+        let number = URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+        key[name] = json!(URL_SAFE.encode([vec![0], number].concat()));
+    }
+    fixture.stub.jwks.set(json!({ "keys": [key] }));
+    fixture.identity(|_| {}).await;
 }
 
 #[tokio::test]
