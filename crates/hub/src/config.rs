@@ -62,6 +62,8 @@ pub struct Config {
     pub delivery: DeliveryConfig,
     pub tokens: TokensConfig,
     pub limits: LimitsConfig,
+    /// See [`Sources::loopback_http`].
+    pub loopback_http: bool,
     effective: String,
 }
 
@@ -81,6 +83,7 @@ impl Config {
             delivery: DeliveryConfig::read(&mut layers.section("delivery")),
             tokens: TokensConfig::read(&mut layers.section("tokens")),
             limits: LimitsConfig::read(&mut layers.section("limits")),
+            loopback_http: sources.loopback_http,
             effective: layers.effective(),
         };
         let problems = layers.into_problems();

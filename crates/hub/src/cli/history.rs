@@ -7,7 +7,7 @@ use super::{
     args::{PageArgs, ServerArgs, WhomArgs},
     client::{Client, send},
     messages::{more, paged, pretty, text},
-    table,
+    print, table,
 };
 
 pub(super) async fn run(
@@ -28,8 +28,7 @@ pub(super) async fn run(
         _ => anyhow::bail!("whose history? Give --account, or --tenant and --person"),
     };
     let list = send(paged(request, page)).await?;
-    print!("{}", if json { pretty(&list) } else { listed(&list) });
-    Ok(())
+    print(&if json { pretty(&list) } else { listed(&list) })
 }
 
 fn listed(list: &Value) -> String {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     args::{ContentArgs, MessagesCommand, PageArgs, SendArgs, ServerArgs, WhomArgs},
     client::{Client, send},
-    table,
+    print, table,
 };
 use crate::clock::{Ids as _, SystemIds};
 
@@ -31,8 +31,7 @@ pub(super) async fn run(command: MessagesCommand, server: &ServerArgs, json: boo
             if json { pretty(&list) } else { listed(&list) }
         }
     };
-    print!("{text}");
-    Ok(())
+    print(&text)
 }
 
 pub(super) async fn send_message(client: &Client, args: &SendArgs) -> anyhow::Result<Value> {

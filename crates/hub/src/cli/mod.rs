@@ -9,7 +9,7 @@ mod history;
 mod messages;
 pub mod table;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
@@ -60,7 +60,9 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             );
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut script);
+            print(&String::from_utf8(script)?)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -68,9 +70,17 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn check_config(sources: &Sources) -> anyhow::Result<()> {
     let config = Config::load(sources)?;
-    print!("{}", config.effective());
+    print(config.effective())?;
     eprintln!("The configuration is good.");
     Ok(())
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

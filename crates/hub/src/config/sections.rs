@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use custody::{KeyEncryptionKey, KeyFileError};
-use microsoft::TeamsApp;
+use microsoft::{ClientError, TeamsApp, http_client};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use uuid::Uuid;
@@ -197,11 +197,30 @@ pub struct OutboundConfig {
 
 impl OutboundConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        Self {
+        let config = Self {
             ca_file: section.file("ca_file"),
             connect_timeout: section.millis("connect_timeout_ms", 100..=MINUTE_MS),
             request_timeout: section.millis("request_timeout_ms", 500..=5 * MINUTE_MS),
+        };
+        // A request that never left is known not to have happened only if connecting gives up first.
+        if config.connect_timeout >= config.request_timeout {
+            section.refuse("connect_timeout_ms", "must be less than request_timeout_ms");
         }
+        if let Err(error) = config.client(true) {
+            section.refuse("ca_file", &format!("can't be used: {error}"));
+        }
+        config
+    }
+
+    /// The client that everything going out to Microsoft shares.
+    pub fn client(&self, https_only: bool) -> Result<reqwest::Client, ClientError> {
+        http_client(&microsoft::OutboundConfig {
+            ca_file: self.ca_file.clone(),
+            https_only,
+            connect_timeout: self.connect_timeout,
+            request_timeout: self.request_timeout,
+            user_agent: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
+        })
     }
 }
 

@@ -76,6 +76,22 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
+fn what_dev_presets_can_be_overruled_by_file_and_environment() {
+    let mut sources = with(&[("CHANCERY_LOG__LEVEL", "warn")]);
+    sources.presets = vec![("log.level", "debug".into()), ("sign_in.tenants", "open".into())];
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.log.level, "warn");
+    assert_eq!(config.sign_in.tenants, SignInTenants::Open);
+}
+
+#[test]
+fn a_file_of_authorities_without_any_is_refused() {
+    let empty = file("nothing");
+    let text = problems(&with(&[("CHANCERY_OUTBOUND__CA_FILE", empty.path().to_str().unwrap())]));
+    assert!(text.contains("holds no PEM certificate"), "{text}");
+}
+
+#[test]
 fn lists_and_numbers_can_stand_in_the_environment() {
     let config = Config::load(&with(&[
         ("CHANCERY_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),

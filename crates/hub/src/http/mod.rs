@@ -14,6 +14,8 @@ pub mod ops;
 pub mod problem;
 pub mod serve;
 
+pub use observe::RequestId;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};

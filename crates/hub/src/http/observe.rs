@@ -10,8 +10,8 @@ use std::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, header},
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -21,13 +21,34 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
+use uuid::Uuid;
 
 use super::{
     Front, address,
     problem::{ApiError, Kind},
 };
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// On every answer, unless its handler knows better: links of ours hold secrets, and only pages have anything to load.
+const PRIVATE: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
+/// The request's id: in its log lines, in its answer, and as correlation in the events that it causes.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get().copied().ok_or_else(|| ApiError::internal("a request has no id"))
+    }
+}
 
 /// From a millisecond, which a query takes, to half a minute, which waiting for a position may take.
 const BUCKETS_S: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
@@ -58,9 +79,11 @@ impl HttpMetrics {
 }
 
 /// The outermost layer.
-pub(super) async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let id = front.ids.uuid().to_string();
+    let id = RequestId(front.ids.uuid());
+    request.extensions_mut().insert(id);
+    let id = id.0.to_string();
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let route = route.unwrap_or_else(|| "unmatched".to_owned());
@@ -80,9 +103,10 @@ pub(super) async fn observe(State(front): State<Arc<Front>>, request: Request, n
     front.metrics.durations.observe(took.as_secs_f64());
 
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is a header value"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is a header value"));
+    for (name, value) in PRIVATE {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 

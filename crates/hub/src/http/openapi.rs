@@ -44,7 +44,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
-/// Serves the document, and so describes itself too.
+/// Serves the document.
 pub(super) fn route(document: &Value) -> Router {
     let text = axum::body::Bytes::from(document.to_string());
     let answer = || async move { ([(header::CONTENT_TYPE, "application/json")], text).into_response() };

@@ -24,6 +24,9 @@ use crate::{config::Section, lifecycle::Lifecycle};
 /// How long a client may take for the head of a request, or for the TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How large a head may be, which is also what a connection buffers.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
 #[derive(Debug)]
 pub struct ServerConfig {
     pub listen: SocketAddr,
@@ -178,7 +181,7 @@ pub fn spawn(
         .acceptor(NoDelayAcceptor::new())
         .first_request_timeout(HEAD_TIMEOUT)
         .accept_error_handler(|_, error| tracing::debug!(%error, "connection not accepted"));
-    server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT);
+    server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
 
     let stopping = lifecycle.stopping();
     let stop = async move {

@@ -263,6 +263,7 @@ async fn every_answer_has_an_id_and_is_kept_by_nobody() {
         let response = hub.get(path).await;
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(response.headers()["referrer-policy"], "no-referrer");
         assert_eq!(response.headers()["x-request-id"].len(), 36);
     }
 }
