@@ -25,8 +25,8 @@ fn a_command_line_without_sense_is_refused_before_anything_is_done() {
         "chancery history",
         "chancery history --person 00000000-0000-0000-0000-000000000001",
         "chancery api-keys create okr --role king",
-        "chancery dev clock advance soon",
-        "chancery dev clock advance -1h",
+        "chancery api-keys rotate okr --overlap soon",
+        "chancery api-keys rotate okr --overlap=-1h",
     ] {
         let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
@@ -42,14 +42,28 @@ fn good_command_lines_are_understood() {
         format!("chancery history --tenant {id} --person {id} --json"),
         "chancery history --account alice".to_owned(),
         "chancery api-keys create okr --role service --expires-in 90d".to_owned(),
-        "chancery dev --once".to_owned(),
-        "chancery dev clock advance 2h".to_owned(),
         "chancery serve --config hub.toml".to_owned(),
         "chancery projections rebuild messages.v1".to_owned(),
     ] {
         if let Err(error) = Cli::try_parse_from(line.split(' ')) {
             panic!("{line}: {error}");
         }
+    }
+}
+
+#[cfg(feature = "dev")]
+#[test]
+fn the_clock_of_dev_is_moved_by_lengths_of_time() {
+    for (text, hours) in [("2h", 2), ("1d12h", 36), ("90d", 24 * 90)] {
+        let cli = Cli::try_parse_from(["chancery", "dev", "clock", "advance", text]).unwrap();
+        let Command::Dev(args::DevArgs {
+            command: Some(args::DevCommand::Clock { command: args::ClockCommand::Advance { by } }),
+            ..
+        }) = cli.command
+        else {
+            panic!("{text}")
+        };
+        assert_eq!(by, std::time::Duration::from_hours(hours));
     }
 }
 

@@ -184,15 +184,10 @@ pub fn spawn(
     server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
 
     let stopping = lifecycle.stopping();
-    let stop = async move {
-        stopping.cancelled().await;
-        handle.graceful_shutdown(None);
-        // Whoever drops the task drops its connections too, which run in tasks of their own.
-        let _drop = CloseOnDrop(handle);
-        std::future::pending::<()>().await;
-    };
     lifecycle.spawn("http", async move {
-        let serve = async move {
+        // Connections run in tasks of their own; whoever drops this one drops them too.
+        let handle = CloseOnDrop(handle);
+        let serve = async {
             match tls {
                 Some(tls) => {
                     let tls = RustlsConfig::from_config(Arc::new(tls));
@@ -202,9 +197,14 @@ pub fn spawn(
                 None => server.serve(service).await,
             }
         };
+        let finish = async {
+            stopping.cancelled().await;
+            handle.0.graceful_shutdown(None);
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             ended = serve => Ok(ended?),
-            () = stop => unreachable!("it waits for ever"),
+            () = finish => unreachable!("it waits for ever"),
         }
     });
     Ok(())
@@ -215,5 +215,62 @@ struct CloseOnDrop(Handle<SocketAddr>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.shutdown();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// PEM of a certificate and key that only tests of this workspace know, as a chain under `test-authority.pem`.
+    pub(crate) struct TestTls {
+        directory: tempfile::TempDir,
+    }
+
+    pub(crate) const TEST_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../microsoft/tests/keys");
+
+    impl TestTls {
+        pub(crate) fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            for (der, pem, label) in [
+                ("localhost.cert.der", "cert.pem", "CERTIFICATE"),
+                ("localhost.key.der", "key.pem", "PRIVATE KEY"),
+            ] {
+                let der = std::fs::read(format!("{TEST_KEYS}/{der}")).unwrap();
+                let text = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, der);
+                let pem = directory.path().join(pem);
+                std::fs::write(pem, format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"))
+                    .unwrap();
+            }
+            Self { directory }
+        }
+
+        pub(crate) fn files(&self) -> TlsFiles {
+            let path = |name| self.directory.path().join(name);
+            TlsFiles { cert: path("cert.pem"), key: path("key.pem") }
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_says_what_to_do() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = bind(taken.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("is in use") && error.contains("server.listen"), "{error}");
+        let error = bind("203.0.113.77:0".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("no address of this machine"), "{error}");
+    }
+
+    #[test]
+    fn certificates_and_keys_that_cannot_be_used_say_why() {
+        let tls = TestTls::new();
+        let good = tls.files();
+        good.load().unwrap();
+        let error = |files: TlsFiles| files.load().unwrap_err().to_string();
+        let swapped = TlsFiles { cert: good.key.clone(), key: good.cert.clone() };
+        assert!(error(swapped).contains("no certificate can be read"));
+        let no_key = TlsFiles { key: good.cert.clone(), ..good.clone() };
+        assert!(error(no_key).contains("no private key can be read"));
+        let stranger = TlsFiles { cert: format!("{TEST_KEYS}/test-authority.pem").into(), ..good };
+        assert!(error(stranger).contains("does not belong to"));
     }
 }

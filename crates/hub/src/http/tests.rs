@@ -406,6 +406,23 @@ async fn stopping_lets_an_open_request_finish_and_takes_no_new_one() {
 }
 
 #[tokio::test]
+async fn dropping_closes_a_request_that_does_not_finish() {
+    let (entered, mut entered_seen) = mpsc::channel::<()>(1);
+    let stuck = futures_util::FutureExt::shared(async move {
+        entered.send(()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let hub = start_with(&config(&[]), api(stuck));
+    let open = tokio::spawn(hub.request(Method::GET, "/v1/accounts/a/history", Role::Admin).send());
+    entered_seen.recv().await.unwrap();
+    let (signal, signals) = mpsc::channel(2);
+    signal.send(()).await.unwrap();
+    signal.send(()).await.unwrap();
+    hub.lifecycle.run(std::time::Duration::from_mins(10), signals).await;
+    assert!(open.await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn a_head_that_is_not_http_does_not_trouble_the_hub() {
     let hub = start(&[]);
     let mut socket = TcpStream::connect(hub.address).await.unwrap();
@@ -416,52 +433,15 @@ async fn a_head_that_is_not_http_does_not_trouble_the_hub() {
     assert_eq!(hub.get("/health/live").await.status(), StatusCode::NO_CONTENT);
 }
 
-#[test]
-fn a_port_in_use_says_what_to_do() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let error = serve::bind(taken.local_addr().unwrap()).unwrap_err().to_string();
-    assert!(error.contains("is in use") && error.contains("server.listen"), "{error}");
-    let error = serve::bind("203.0.113.77:0".parse().unwrap()).unwrap_err().to_string();
-    assert!(error.contains("no address of this machine"), "{error}");
-}
-
-/// PEM of a certificate and key that only tests of this workspace know, as a chain under `test-authority.pem`.
-struct TestTls {
-    directory: tempfile::TempDir,
-}
-
-const TEST_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../microsoft/tests/keys");
-
-impl TestTls {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        for (der, pem, label) in [
-            ("localhost.cert.der", "cert.pem", "CERTIFICATE"),
-            ("localhost.key.der", "key.pem", "PRIVATE KEY"),
-        ] {
-            let der = std::fs::read(format!("{TEST_KEYS}/{der}")).unwrap();
-            let text = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, der);
-            let pem = directory.path().join(pem);
-            std::fs::write(pem, format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")).unwrap();
-        }
-        Self { directory }
-    }
-
-    fn files(&self) -> serve::TlsFiles {
-        let path = |name| self.directory.path().join(name);
-        serve::TlsFiles { cert: path("cert.pem"), key: path("key.pem") }
-    }
-}
-
 #[tokio::test]
 async fn with_a_certificate_the_hub_speaks_https() {
-    let tls = TestTls::new();
+    let tls = serve::tests::TestTls::new();
     let files = tls.files();
     let hub = start(&[
         ("CHANCERY_SERVER__TLS__CERT_FILE", files.cert.to_str().unwrap()),
         ("CHANCERY_SERVER__TLS__KEY_FILE", files.key.to_str().unwrap()),
     ]);
-    let authority = format!("{TEST_KEYS}/test-authority.pem");
+    let authority = format!("{}/test-authority.pem", serve::tests::TEST_KEYS);
     let client = crate::cli::client::http(Some(authority.as_ref())).unwrap();
     let url = format!("https://localhost:{}/health/live", hub.address.port());
     assert_eq!(client.get(url).send().await.unwrap().status(), StatusCode::NO_CONTENT);
@@ -469,18 +449,4 @@ async fn with_a_certificate_the_hub_speaks_https() {
         self::client().get(format!("{}/health/live", hub.url)).send().await.is_err(),
         "plain HTTP is not answered"
     );
-}
-
-#[test]
-fn certificates_and_keys_that_cannot_be_used_say_why() {
-    let tls = TestTls::new();
-    let good = tls.files();
-    good.load().unwrap();
-    let error = |files: serve::TlsFiles| files.load().unwrap_err().to_string();
-    let swapped = serve::TlsFiles { cert: good.key.clone(), key: good.cert.clone() };
-    assert!(error(swapped).contains("no certificate can be read"));
-    let no_key = serve::TlsFiles { key: good.cert.clone(), ..good.clone() };
-    assert!(error(no_key).contains("no private key can be read"));
-    let stranger = serve::TlsFiles { cert: format!("{TEST_KEYS}/test-authority.pem").into(), ..good };
-    assert!(error(stranger).contains("does not belong to"));
 }
