@@ -111,6 +111,9 @@ pub enum ConfigCommand {
     Check {
         #[command(flatten)]
         config: ConfigArgs,
+        /// Print JSON instead of TOML.
+        #[arg(long)]
+        json: bool,
     },
 }
 

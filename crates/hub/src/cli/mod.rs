@@ -39,8 +39,8 @@ pub fn run(cli: Cli) -> ExitCode {
 
 async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Config { command: args::ConfigCommand::Check { config } } => {
-            check_config(&Sources::of_process(config.config))?;
+        Command::Config { command: args::ConfigCommand::Check { config, json } } => {
+            check_config(&Sources::of_process(config.config), json)?;
         }
         #[cfg(feature = "dev")]
         Command::Dev(_) | Command::Simulator { .. } => anyhow::bail!("the hub is not wired up"),
@@ -68,9 +68,13 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check_config(sources: &Sources) -> anyhow::Result<()> {
+fn check_config(sources: &Sources, json: bool) -> anyhow::Result<()> {
     let config = Config::load(sources)?;
-    print(config.effective())?;
+    if json {
+        print(&format!("{:#}\n", serde_json::to_value(config.effective().parse::<toml::Table>()?)?))?;
+    } else {
+        print(config.effective())?;
+    }
     eprintln!("The configuration is good.");
     Ok(())
 }
