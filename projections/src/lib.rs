@@ -7,6 +7,10 @@
 //! and its checkpoint change in one transaction, so that it is never ahead of its rows. Folding has no effects, hence
 //! rebuilding sends nothing.
 
+pub mod clients;
+pub mod connections;
+pub mod due;
+pub mod messages;
 mod projection;
 pub mod runner;
 

@@ -120,6 +120,8 @@ pub enum Outcome {
         parked: Parked,
         diagnosis: Diagnosis,
     },
+    /// Too old to be worth sending.
+    Expired,
 }
 
 #[derive(Clone, Debug)]
@@ -240,6 +242,7 @@ impl Outcome {
             Self::Rejected { why, diagnosis } => vec![Event::Rejected { message, attempt, why, diagnosis }],
             Self::DeadLettered { diagnosis } => vec![Event::DeadLettered { message, attempt, diagnosis }],
             Self::Parked { parked, diagnosis } => vec![Event::Parked { message, attempt, parked, diagnosis }],
+            Self::Expired => vec![Event::Expired { message, attempt }],
         }
     }
 }

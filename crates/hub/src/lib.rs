@@ -2,7 +2,12 @@
 
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod http;
+pub mod hub;
 pub mod lifecycle;
 pub mod logging;
+pub mod metrics;
+pub mod processors;
+pub mod services;

@@ -129,9 +129,11 @@ impl Projection for Connections {
             return Ok(Some(Event::Account { hash: AccountHash(hash.into()), event: of_account }));
         }
         Ok(match event.decode::<Tenant>()? {
-            Some(of_tenant) => {
-                Some(Event::Tenant { tenant: event.stream_id()?, event: of_tenant, at: event.about()?.recorded_at })
-            }
+            Some(of_tenant) => Some(Event::Tenant {
+                tenant: event.stream_id()?,
+                event: of_tenant,
+                at: event.about()?.recorded_at,
+            }),
             None => None,
         })
     }
@@ -140,7 +142,9 @@ impl Projection for Connections {
         keys.push(match event {
             Event::Connection { connection, .. } => Key::Connection(*connection),
             Event::Account { event: account::Event::Linked { person, .. }, .. }
-            | Event::Account { event: account::Event::Unlinked { person }, .. } => Key::Connection(person.connection()),
+            | Event::Account { event: account::Event::Unlinked { person }, .. } => {
+                Key::Connection(person.connection())
+            }
             Event::Account { event: account::Event::LinkRefused { .. }, .. } => return,
             Event::Tenant { tenant, .. } => Key::Tenant(*tenant),
         });
@@ -148,7 +152,9 @@ impl Projection for Connections {
 
     fn evolve(_: &Key, row: Option<Row>, event: &Event) -> Option<Row> {
         match (row, event) {
-            (Some(Row::Tenant(row)), Event::Tenant { event, at, .. }) => Some(Row::Tenant(row.after(event, *at))),
+            (Some(Row::Tenant(row)), Event::Tenant { event, at, .. }) => {
+                Some(Row::Tenant(row.after(event, *at)))
+            }
             (_, Event::Tenant { event, at, .. }) => Some(Row::Tenant(TenantRow::default().after(event, *at))),
             (Some(Row::Connection(row)), Event::Connection { event, at, .. }) => {
                 Some(Row::Connection(row.after(event, *at)))
@@ -156,7 +162,9 @@ impl Projection for Connections {
             (Some(Row::Connection(row)), Event::Account { hash, event }) => {
                 Some(Row::Connection(row.with_account(hash, event)))
             }
-            (None, Event::Connection { event, at, .. }) => ConnectionRow::first(event, *at).map(Row::Connection),
+            (None, Event::Connection { event, at, .. }) => {
+                ConnectionRow::first(event, *at).map(Row::Connection)
+            }
             // The account's event comes before the connection's first; see `ConnectionRow::first`.
             (None, Event::Account { hash, event: account::Event::Linked { person, account, .. } }) => {
                 Some(Row::Connection(Box::new(ConnectionRow::expected(*person, hash, account))))
@@ -286,7 +294,9 @@ impl ConnectionRow {
             connection::Event::ConsentRequired { diagnosis, .. } => {
                 self.end(Status::ConsentRequired, None, Some(diagnosis));
             }
-            connection::Event::Suspended { diagnosis, .. } => self.end(Status::Suspended, None, Some(diagnosis)),
+            connection::Event::Suspended { diagnosis, .. } => {
+                self.end(Status::Suspended, None, Some(diagnosis));
+            }
             connection::Event::Unlinked {} => self.end(Status::Unlinked, None, None),
             connection::Event::ChatFound { .. } => self.chat_known = true,
             connection::Event::ChatLost { .. } => self.chat_known = false,

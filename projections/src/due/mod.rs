@@ -135,7 +135,11 @@ impl Projection for Due {
             name: "lanes",
             // When to look at the lane; NULL when there is nothing to do before something else happens.
             columns: &["ready_us INTEGER", "open INTEGER NOT NULL", "parked_grant INTEGER"],
-            indexes: &["(ready_us) WHERE ready_us NOT NULL", "(open) WHERE open", "(parked_grant) WHERE parked_grant NOT NULL"],
+            indexes: &[
+                "(ready_us) WHERE ready_us NOT NULL",
+                "(open) WHERE open",
+                "(parked_grant) WHERE parked_grant NOT NULL",
+            ],
         },
         Table {
             name: "messages",
@@ -144,7 +148,12 @@ impl Projection for Due {
         },
         Table {
             name: "connections",
-            columns: &["grant_number INTEGER NOT NULL", "expires_us INTEGER", "issued_us INTEGER", "claim_open INTEGER NOT NULL"],
+            columns: &[
+                "grant_number INTEGER NOT NULL",
+                "expires_us INTEGER",
+                "issued_us INTEGER",
+                "claim_open INTEGER NOT NULL",
+            ],
             indexes: &[
                 "(expires_us) WHERE expires_us NOT NULL",
                 "(issued_us) WHERE issued_us NOT NULL",
@@ -165,10 +174,19 @@ impl Projection for Due {
     fn read(event: EventRef<'_>) -> Result<Option<Event>, Unreadable> {
         if let Some(message::Event::Accepted(accepted)) = event.decode::<Message>()? {
             let (message, position) = (event.stream_id()?, event.position.0);
-            return Ok(Some(Event::Accepted { message, position, lane: accepted.lane, person: accepted.person }));
+            return Ok(Some(Event::Accepted {
+                message,
+                position,
+                lane: accepted.lane,
+                person: accepted.person,
+            }));
         }
         if let Some(of_lane) = event.decode::<Lane>()? {
-            return Ok(Some(Event::Lane { lane: event.stream_id()?, revision: event.revision, event: of_lane }));
+            return Ok(Some(Event::Lane {
+                lane: event.stream_id()?,
+                revision: event.revision,
+                event: of_lane,
+            }));
         }
         if let Some(of_connection) = event.decode::<Connection>()? {
             let at = match of_connection {
@@ -208,9 +226,7 @@ impl Projection for Due {
         match (key, row) {
             (Key::Lane(_), Some(Row::Lane(row))) => evolve_lane(Some(row), event).map(Row::Lane),
             (Key::Lane(_), _) => evolve_lane(None, event).map(Row::Lane),
-            (Key::Message(_), Some(Row::Message(row))) => {
-                evolve_message(Some(row), event).map(Row::Message)
-            }
+            (Key::Message(_), Some(Row::Message(row))) => evolve_message(Some(row), event).map(Row::Message),
             (Key::Message(_), _) => evolve_message(None, event).map(Row::Message),
             (Key::Connection(_), Some(Row::Connection(row))) => {
                 evolve_connection(Some(row), event).map(Row::Connection)
@@ -290,7 +306,9 @@ fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
             row.pending += 1;
             Some(row)
         }
-        Event::Lane { revision, event, .. } => row.map(|row| LaneRow { lane_revision: Some(*revision), ..in_lane(row, event) }),
+        Event::Lane { revision, event, .. } => {
+            row.map(|row| LaneRow { lane_revision: Some(*revision), ..in_lane(row, event) })
+        }
         _ => row,
     }
 }
@@ -301,7 +319,8 @@ fn in_lane(mut row: LaneRow, event: &lane::Event) -> LaneRow {
     };
     match event {
         lane::Event::DeliveryStarted { message, attempt, hub, timeout_ms, .. } => {
-            row.open = Some(Open { message: *message, attempt: *attempt, hub: *hub, timeout_ms: *timeout_ms });
+            row.open =
+                Some(Open { message: *message, attempt: *attempt, hub: *hub, timeout_ms: *timeout_ms });
             row.not_before = None;
             row.again.remove(message);
         }
@@ -343,7 +362,9 @@ fn evolve_message(row: Option<MessageRow>, event: &Event) -> Option<MessageRow> 
             Some(MessageRow { lane: *lane, position: *position, attempts: 0 })
         }
         Event::Lane { lane, event, .. } => match event {
-            lane::Event::DeliveryStarted { attempt, .. } => row.map(|row| MessageRow { attempts: *attempt, ..row }),
+            lane::Event::DeliveryStarted { attempt, .. } => {
+                row.map(|row| MessageRow { attempts: *attempt, ..row })
+            }
             lane::Event::Resent { attempt, .. } => {
                 Some(MessageRow { lane: *lane, position: 0, attempts: *attempt })
             }
@@ -360,7 +381,9 @@ fn evolve_message(row: Option<MessageRow>, event: &Event) -> Option<MessageRow> 
 
 fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Option<ConnectionRow> {
     let Event::Connection { event, at, .. } = event else { return row };
-    let end = |row: Option<ConnectionRow>, status| row.map(|row| ConnectionRow { status, claim_open: false, ..row });
+    let end = |row: Option<ConnectionRow>, status| {
+        row.map(|row| ConnectionRow { status, claim_open: false, ..row })
+    };
     match event {
         connection::Event::Linked { person, sign_in, .. } => Some(row.unwrap_or(ConnectionRow {
             person: *person,
@@ -374,18 +397,20 @@ fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Option<Connec
             claim_open: false,
             refresh_not_before: None,
         })),
-        connection::Event::TokenIssued { grant, grant_number, generation, expires_at, .. } => row.map(|row| ConnectionRow {
-            person: row.person,
-            status: Status::Active,
-            grant: *grant,
-            grant_number: *grant_number,
-            generation: *generation,
-            expires_at: *expires_at,
-            expired: false,
-            issued_at: *at,
-            claim_open: false,
-            refresh_not_before: None,
-        }),
+        connection::Event::TokenIssued { grant, grant_number, generation, expires_at, .. } => {
+            row.map(|row| ConnectionRow {
+                person: row.person,
+                status: Status::Active,
+                grant: *grant,
+                grant_number: *grant_number,
+                generation: *generation,
+                expires_at: *expires_at,
+                expired: false,
+                issued_at: *at,
+                claim_open: false,
+                refresh_not_before: None,
+            })
+        }
         connection::Event::TokenRefreshed { generation, expires_at, .. } => row.map(|row| ConnectionRow {
             generation: *generation,
             expires_at: *expires_at,
@@ -417,8 +442,8 @@ fn evolve_sign_in(row: Option<SignInRow>, event: &Event) -> Option<SignInRow> {
                 Some(SignInRow { lapses_at: *lapses_at, to_finish: false })
             }
             sign_in::Event::Completed { .. } => row.map(|row| SignInRow { to_finish: true, ..row }),
-            sign_in::Event::Lapsed {} => None,
-            sign_in::Event::Failed { why: FailureReason::AccountLinkedElsewhere, .. } => None,
+            sign_in::Event::Lapsed {}
+            | sign_in::Event::Failed { why: FailureReason::AccountLinkedElsewhere, .. } => None,
             _ => row,
         },
         _ => row,

@@ -1,0 +1,478 @@
+//! The one way in which anything is decided: load, decide, append at the exact revision, and on conflict load again.
+//!
+//! **Invariants.** A command id is done once in its stream. Only [`Done::Appended`] permits an outside effect. Event ids
+//! are drawn anew for each decision and used again only to repeat that very append after a lost acknowledgement.
+
+use std::{
+    any::{Any, TypeId},
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use domain::{
+    Aggregate, ClientId, CommandId, Metadata, TenantId, Timestamp, Undecodable,
+    aggregate::{decode, encode},
+};
+use store::{
+    Append, Appended, ContentType, Direction, EventStore, Expected, NewEvent, Position, Recorded, StoreError,
+    StreamName,
+};
+
+use crate::clock::{Clock, Ids};
+
+/// Conflicts in a row before a command gives up: somebody else must then be writing without end.
+const CONFLICTS_MAX: usize = 16;
+/// Times that an append without an acknowledgement is repeated.
+const REPEATS_MAX: usize = 5;
+/// Events read at a time.
+const PAGE: usize = 512;
+/// Command ids remembered per stream; what an older repeat means is stopped by the attempt or generation that it names.
+const COMMAND_IDS_MAX: usize = 256;
+/// Streams whose state is kept between commands.
+const STATES_MAX: usize = 4096;
+
+/// Who does something, and on what occasion.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// `client/<id>`, `person`, `hub/<process>`.
+    pub actor: String,
+    /// What belongs together: a request's id, or the causing event's own correlation.
+    pub correlation_id: String,
+    pub causation_id: Option<String>,
+    pub tenant: Option<TenantId>,
+    pub client: Option<ClientId>,
+    /// Of the provider's answer that this is the outcome of.
+    pub provider_request_id: Option<String>,
+}
+
+impl Context {
+    /// A process of the hub, acting of itself.
+    pub fn hub(process: &str, correlation_id: impl Into<String>) -> Self {
+        Self {
+            actor: format!("hub/{process}"),
+            correlation_id: correlation_id.into(),
+            causation_id: None,
+            tenant: None,
+            client: None,
+            provider_request_id: None,
+        }
+    }
+
+    /// A client of the API.
+    pub fn client(client: &ClientId, correlation_id: impl Into<String>) -> Self {
+        Self {
+            actor: format!("client/{client}"),
+            client: Some(client.clone()),
+            ..Self::hub("", correlation_id)
+        }
+    }
+
+    #[must_use]
+    pub fn of_tenant(self, tenant: TenantId) -> Self {
+        Self { tenant: Some(tenant), ..self }
+    }
+
+    #[must_use]
+    pub fn of_client(self, client: ClientId) -> Self {
+        Self { client: Some(client), ..self }
+    }
+
+    #[must_use]
+    pub fn answered_by(self, provider_request_id: Option<String>) -> Self {
+        Self { provider_request_id, ..self }
+    }
+}
+
+/// A stream's state, and where in the stream it was so.
+#[derive(Clone, Debug)]
+pub struct Loaded<A> {
+    pub state: A,
+    /// `None` where the stream has no event.
+    pub revision: Option<u64>,
+    /// Of the stream's last event.
+    pub position: Position,
+    recorded_at: Timestamp,
+    command_ids: VecDeque<CommandId>,
+}
+
+impl<A: Aggregate> Default for Loaded<A> {
+    fn default() -> Self {
+        Self {
+            state: A::default(),
+            revision: None,
+            position: Position::START,
+            recorded_at: Timestamp::default(),
+            command_ids: VecDeque::new(),
+        }
+    }
+}
+
+/// What came of a command.
+#[derive(Clone, Debug)]
+pub enum Done<A: Aggregate> {
+    /// The events are recorded, by this very call.
+    Appended { events: Vec<A::Event>, after: Loaded<A> },
+    /// There was nothing to do, or it had been done before.
+    AlreadyDone(Loaded<A>),
+}
+
+impl<A: Aggregate> Done<A> {
+    pub fn after(&self) -> &Loaded<A> {
+        match self {
+            Self::Appended { after, .. } | Self::AlreadyDone(after) => after,
+        }
+    }
+
+    pub fn into_after(self) -> Loaded<A> {
+        match self {
+            Self::Appended { after, .. } | Self::AlreadyDone(after) => after,
+        }
+    }
+}
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure<R> {
+    /// The rules say no: tell whoever asked.
+    #[error("{0}")]
+    Refused(R),
+    /// The store says no: try again later, or look at it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stream has an event that this program can't read.
+    #[error(transparent)]
+    Unreadable(#[from] Undecodable),
+    /// Others kept writing to the stream.
+    #[error("the stream {0} is being written to without end; try again")]
+    Contended(StreamName),
+}
+
+/// Loads, decides, appends.
+pub struct Commands {
+    store: Arc<dyn EventStore>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    states: Mutex<States>,
+}
+
+impl Commands {
+    pub fn new(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        Self { store, clock, ids, states: Mutex::default() }
+    }
+
+    /// Does the command in the stream of this id.
+    pub async fn execute<A>(
+        &self,
+        id: impl fmt::Display,
+        command_id: &CommandId,
+        context: &Context,
+        command: A::Command,
+    ) -> Result<Done<A>, Failure<A::Refusal>>
+    where
+        A: Aggregate,
+        A::Command: Clone,
+    {
+        let stream = stream::<A>(id);
+        let loaded = self.load_stream::<A>(&stream).await?;
+        self.decide_from(stream, loaded, Keep::Yes, command_id, context, command).await
+    }
+
+    /// Like [`Commands::execute`], for a stream that most likely does not exist yet: reads it only where it does.
+    pub async fn begin<A>(
+        &self,
+        id: impl fmt::Display,
+        command_id: &CommandId,
+        context: &Context,
+        command: A::Command,
+    ) -> Result<Done<A>, Failure<A::Refusal>>
+    where
+        A: Aggregate,
+        A::Command: Clone,
+    {
+        self.decide_from(stream::<A>(id), Loaded::default(), Keep::No, command_id, context, command).await
+    }
+
+    /// Begins many streams with one append each, committed together where the store can. The answers come in order.
+    pub async fn begin_many<A>(
+        &self,
+        commands: Vec<(String, CommandId, A::Command)>,
+        context: &Context,
+    ) -> Vec<Result<Done<A>, Failure<A::Refusal>>>
+    where
+        A: Aggregate,
+        A::Command: Clone,
+    {
+        let mut answers: Vec<Option<Result<Done<A>, Failure<A::Refusal>>>> =
+            Vec::with_capacity(commands.len());
+        let mut appends = Vec::new();
+        let mut waiting = Vec::new();
+        for (index, (id, command_id, command)) in commands.iter().enumerate() {
+            match A::default().decide(command.clone()) {
+                Err(refusal) => answers.push(Some(Err(Failure::Refused(refusal)))),
+                Ok(events) => {
+                    let recorded_at = self.clock.now();
+                    let new = self.new_events(&events, recorded_at, command_id, context);
+                    appends.push(Append {
+                        stream: stream::<A>(id),
+                        expected: Expected::NoStream,
+                        events: new,
+                    });
+                    waiting.push((index, events, recorded_at));
+                    answers.push(None);
+                }
+            }
+        }
+        let results = self.store.append_many(appends).await;
+        for ((index, events, recorded_at), result) in waiting.into_iter().zip(results) {
+            let (id, command_id, command) = &commands[index];
+            answers[index] = Some(match result {
+                Ok(appended) => {
+                    let after = Loaded::default().after(&events, appended, recorded_at, command_id);
+                    Ok(Done::Appended { events, after })
+                }
+                // The stream is there already, or the answer was lost: one by one, with a look at the stream.
+                Err(_) => self.execute::<A>(id, command_id, context, command.clone()).await,
+            });
+        }
+        answers.into_iter().flatten().collect()
+    }
+
+    /// Records events that were decided from a read model's row, at the revision that the row was folded from. A conflict
+    /// means that the row was stale: wait for the read model, and look again.
+    pub async fn append_at<A: Aggregate>(
+        &self,
+        id: impl fmt::Display,
+        revision: Option<u64>,
+        command_id: &CommandId,
+        context: &Context,
+        events: &[A::Event],
+    ) -> Result<Appended, StoreError> {
+        let expected = revision.map_or(Expected::NoStream, Expected::Revision);
+        let events = self.new_events(events, self.clock.now(), command_id, context);
+        self.append(&stream::<A>(id), expected, events).await
+    }
+
+    /// The state of a stream, as it is now.
+    pub async fn load<A: Aggregate>(&self, id: impl fmt::Display) -> Result<Loaded<A>, LoadError> {
+        self.load_stream(&stream::<A>(id)).await
+    }
+
+    async fn decide_from<A>(
+        &self,
+        stream: StreamName,
+        mut loaded: Loaded<A>,
+        keep: Keep,
+        command_id: &CommandId,
+        context: &Context,
+        command: A::Command,
+    ) -> Result<Done<A>, Failure<A::Refusal>>
+    where
+        A: Aggregate,
+        A::Command: Clone,
+    {
+        for _ in 0..CONFLICTS_MAX {
+            if loaded.command_ids.contains(command_id) {
+                return Ok(Done::AlreadyDone(loaded));
+            }
+            let events = loaded.state.decide(command.clone()).map_err(Failure::Refused)?;
+            if events.is_empty() {
+                return Ok(Done::AlreadyDone(loaded));
+            }
+            let recorded_at = self.clock.now().max(loaded.recorded_at);
+            let new = self.new_events(&events, recorded_at, command_id, context);
+            let expected = loaded.revision.map_or(Expected::NoStream, Expected::Revision);
+            match self.append(&stream, expected, new).await {
+                Ok(appended) => {
+                    let after = loaded.after(&events, appended, recorded_at, command_id);
+                    if keep == Keep::Yes {
+                        self.states().put(&stream, after.clone());
+                    }
+                    return Ok(Done::Appended { events, after });
+                }
+                Err(StoreError::Conflict { .. }) => loaded = self.load_stream(&stream).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Failure::Contended(stream))
+    }
+
+    /// Appends, and where the acknowledgement was lost repeats that very append.
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError> {
+        let mut pause = Duration::from_millis(20);
+        for _ in 0..REPEATS_MAX {
+            match self.store.append(stream, expected, events.clone()).await {
+                Err(StoreError::Uncertain(_)) => tokio::time::sleep(pause).await,
+                answer => return answer,
+            }
+            pause *= 2;
+        }
+        self.store.append(stream, expected, events).await
+    }
+
+    fn new_events<E: serde::Serialize>(
+        &self,
+        events: &[E],
+        recorded_at: Timestamp,
+        command_id: &CommandId,
+        context: &Context,
+    ) -> Vec<NewEvent> {
+        let metadata = serde_json::to_vec(&Metadata {
+            recorded_at,
+            correlation_id: context.correlation_id.clone(),
+            causation_id: context.causation_id.clone(),
+            actor: context.actor.clone(),
+            command_id: command_id.clone(),
+            writer: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
+            tenant: context.tenant,
+            client: context.client.clone(),
+            provider_request_id: context.provider_request_id.clone(),
+        });
+        let metadata = bytes::Bytes::from(metadata.expect("metadata serializes"));
+        let new = |event| {
+            let (name, data) = encode(event);
+            NewEvent {
+                id: self.ids.uuid(),
+                name: name.into(),
+                content_type: ContentType::Json,
+                data: data.into(),
+                metadata: metadata.clone(),
+            }
+        };
+        events.iter().map(new).collect()
+    }
+
+    /// Starts from what was kept of the stream, and reads only what came since.
+    async fn load_stream<A: Aggregate>(&self, stream: &StreamName) -> Result<Loaded<A>, LoadError> {
+        let kept = self.states().get::<A>(stream);
+        let fresh_from = kept.as_ref().and_then(|kept| kept.revision);
+        let mut loaded = kept.unwrap_or_default();
+        loop {
+            let from = loaded.revision.map_or(0, |revision| revision + 1);
+            let page = self.store.read_stream(stream, Direction::Forward, from, PAGE).await?;
+            let last = page.len() < PAGE;
+            for recorded in &page {
+                loaded = loaded.and(recorded)?;
+            }
+            if last {
+                break;
+            }
+        }
+        if loaded.revision != fresh_from {
+            self.states().put(stream, loaded.clone());
+        }
+        Ok(loaded)
+    }
+
+    fn states(&self) -> std::sync::MutexGuard<'_, States> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a stream's state is worth keeping for the next command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    /// A stream that is written once.
+    No,
+}
+
+/// Why a stream could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Unreadable(#[from] Undecodable),
+}
+
+impl<R> From<LoadError> for Failure<R> {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Store(error) => Self::Store(error),
+            LoadError::Unreadable(error) => Self::Unreadable(error),
+        }
+    }
+}
+
+/// The stream of an aggregate: its category, a dash, the id.
+pub fn stream<A: Aggregate>(id: impl fmt::Display) -> StreamName {
+    StreamName::new(format!("{}-{id}", A::CATEGORY))
+}
+
+/// The metadata of a recorded event of ours.
+pub fn metadata(recorded: &Recorded) -> Result<Metadata, Undecodable> {
+    serde_json::from_slice(&recorded.metadata).map_err(|error| Undecodable {
+        name: recorded.name.to_string(),
+        why: format!("metadata: {:?} at column {}", error.classify(), error.column()),
+    })
+}
+
+impl<A: Aggregate> Loaded<A> {
+    fn and(mut self, recorded: &Recorded) -> Result<Self, Undecodable> {
+        let metadata = metadata(recorded)?;
+        self.state = self.state.evolve(decode::<A>(&recorded.name, &recorded.data)?);
+        self.revision = Some(recorded.revision);
+        self.position = recorded.position;
+        self.recorded_at = self.recorded_at.max(metadata.recorded_at);
+        self.remember(&metadata.command_id);
+        Ok(self)
+    }
+
+    fn after(
+        mut self,
+        events: &[A::Event],
+        appended: Appended,
+        recorded_at: Timestamp,
+        command_id: &CommandId,
+    ) -> Self {
+        self.state = events.iter().cloned().fold(self.state, A::evolve);
+        self.revision = Some(appended.revision);
+        self.position = appended.position;
+        self.recorded_at = recorded_at;
+        self.remember(command_id);
+        self
+    }
+
+    fn remember(&mut self, command_id: &CommandId) {
+        if self.command_ids.back() == Some(command_id) {
+            return;
+        }
+        if self.command_ids.len() == COMMAND_IDS_MAX {
+            self.command_ids.pop_front();
+        }
+        self.command_ids.push_back(command_id.clone());
+    }
+}
+
+/// States by stream, as of some revision: a head start for loading, never an answer in itself.
+#[derive(Default)]
+struct States {
+    kept: HashMap<(TypeId, StreamName), Box<dyn Any + Send>>,
+    order: VecDeque<(TypeId, StreamName)>,
+}
+
+impl States {
+    fn get<A: Aggregate>(&self, stream: &StreamName) -> Option<Loaded<A>> {
+        let kept = self.kept.get(&(TypeId::of::<A>(), stream.clone()))?;
+        kept.downcast_ref::<Loaded<A>>().cloned()
+    }
+
+    fn put<A: Aggregate>(&mut self, stream: &StreamName, loaded: Loaded<A>) {
+        let key = (TypeId::of::<A>(), stream.clone());
+        if self.kept.insert(key.clone(), Box::new(loaded)).is_none() {
+            self.order.push_back(key);
+        }
+        while self.order.len() > STATES_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.kept.remove(&oldest);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Wiring: everything that handlers and processors work with, made once.
+
+use std::{ops::Deref, path::Path, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use custody::{Custody, EmbeddedVault};
+use domain::HubId;
+use microsoft::{Entra, EntraConfig, Graph, GraphConfig};
+use projections::{
+    Follower, Projection, ReadModel, State, clients::Clients, connections::Connections, due::Due,
+    messages::Messages,
+};
+use store::{EventStore, Position, embedded::EmbeddedStore};
+
+use crate::{
+    clock::{Clock, Ids},
+    commands::Commands,
+    config::Config,
+    http::ops::Readiness,
+    lifecycle::Lifecycle,
+    metrics::Metrics,
+    processors::{self, Breakers, Pace},
+    services::{keys::Keys, tokens::Tokens},
+};
+
+/// A handle on the hub; clones are the same one.
+#[derive(Clone)]
+pub struct Hub(Arc<Parts>);
+
+/// What the hub is made of.
+pub struct Parts {
+    pub config: Config,
+    /// This process.
+    pub id: HubId,
+    /// How often a hub was started on this data, this time included.
+    pub epoch: u64,
+    pub store: Arc<dyn EventStore>,
+    pub commands: Commands,
+    pub custody: Custody,
+    pub entra: Entra,
+    pub graph: Graph,
+    pub clients: ReadModel<Clients>,
+    pub connections: ReadModel<Connections>,
+    pub messages: ReadModel<Messages>,
+    pub due: ReadModel<Due>,
+    pub keys: Keys,
+    pub tokens: Tokens,
+    pub breakers: Breakers,
+    pub pace: Pace,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+    pub metrics: Metrics,
+}
+
+impl Deref for Hub {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Hub {
+    /// Opens the data directory and everything in it, and begins to follow the log and to work.
+    pub async fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        lifecycle: &Lifecycle,
+        readiness: &Readiness,
+    ) -> Result<Self> {
+        let data = config.data.directory.clone();
+        let kek = config.keys.load()?;
+        let store: Arc<dyn EventStore> = Arc::new(open_store(&data)?);
+        let custody = Custody::open(Arc::new(EmbeddedVault::open(&data).await?), kek).await?;
+        let http = config.outbound.client(!config.loopback_http)?;
+        let models = Models::open(&data, &store, lifecycle, readiness)?;
+        let hub = Self(Arc::new(Parts {
+            id: HubId(ids.uuid()),
+            epoch: count_start(&data)?,
+            commands: Commands::new(store.clone(), clock.clone(), ids.clone()),
+            custody,
+            entra: entra(&config, http.clone())?,
+            graph: graph(&config, http)?,
+            keys: Keys::default(),
+            tokens: Tokens::default(),
+            breakers: Breakers::default(),
+            pace: Pace::new(&config.delivery),
+            metrics: Metrics::default(),
+            clients: models.clients,
+            connections: models.connections,
+            messages: models.messages,
+            due: models.due,
+            config,
+            store,
+            clock,
+            ids,
+        }));
+        processors::spawn(&hub, lifecycle).await?;
+        Ok(hub)
+    }
+
+    /// A position as it is handed out: opaque to the client, and good for this store only.
+    pub fn position(&self, position: Position) -> String {
+        format!("{}:{position}", self.store.id())
+    }
+}
+
+/// Opens the log in the data directory, which is then this process's alone.
+pub fn open_store(data: &Path) -> Result<EmbeddedStore> {
+    Ok(EmbeddedStore::open(data, store::embedded::Options::default())?)
+}
+
+/// The read models, each with a task that follows the log.
+struct Models {
+    clients: ReadModel<Clients>,
+    connections: ReadModel<Connections>,
+    messages: ReadModel<Messages>,
+    due: ReadModel<Due>,
+}
+
+impl Models {
+    fn open(
+        data: &Path,
+        store: &Arc<dyn EventStore>,
+        lifecycle: &Lifecycle,
+        readiness: &Readiness,
+    ) -> Result<Self> {
+        Ok(Self {
+            clients: follow(data, store, lifecycle, readiness)?,
+            connections: follow(data, store, lifecycle, readiness)?,
+            messages: follow(data, store, lifecycle, readiness)?,
+            due: follow(data, store, lifecycle, readiness)?,
+        })
+    }
+}
+
+fn follow<P: Projection>(
+    data: &Path,
+    store: &Arc<dyn EventStore>,
+    lifecycle: &Lifecycle,
+    readiness: &Readiness,
+) -> Result<ReadModel<P>> {
+    let (model, follower): (ReadModel<P>, Follower<P>) = ReadModel::open(data, store.clone())
+        .with_context(|| format!("opening the read model {}", P::NAME))?;
+    lifecycle.spawn(P::NAME, follower.run(lifecycle.stopping()));
+    let seen = model.clone();
+    readiness.add(P::NAME, move || match seen.status().state {
+        State::Live => Ok(()),
+        State::CatchingUp => Err(format!("catching up; it is at position {}", seen.status().position)),
+        State::Waiting { why } => Err(why),
+        State::Stopped(stop) => Err(stop.to_string()),
+    });
+    Ok(model)
+}
+
+fn entra(config: &Config, http: reqwest::Client) -> Result<Entra> {
+    let microsoft = &config.microsoft;
+    Ok(Entra::new(
+        EntraConfig {
+            authority: microsoft.authority.clone(),
+            issuer_template: None,
+            sign_in_tenant: microsoft.sign_in_tenant.clone(),
+            client_id: microsoft.client_id,
+            client_secret: microsoft.client_secret.clone(),
+            redirect_uri: crate::services::sign_ins::redirect_uri(&config.server.public_url),
+            scopes: microsoft.scopes.clone(),
+            authorize_endpoint: microsoft.authorize_url.clone(),
+            token_endpoint: microsoft.token_url.clone(),
+            jwks_uri: microsoft.jwks_url.clone(),
+        },
+        http,
+    )?)
+}
+
+fn graph(config: &Config, http: reqwest::Client) -> Result<Graph> {
+    let (base, teams_app) = (config.microsoft.graph_base.clone(), config.microsoft.teams_app.clone());
+    Ok(Graph::new(GraphConfig { base, teams_app, trust_503: true }, http)?)
+}
+
+/// Counts the starts on this data directory, so that what one process began is told from what the next does.
+fn count_start(data: &Path) -> Result<u64> {
+    let path = data.join("epoch");
+    let before: u64 = match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            text.trim().parse().with_context(|| format!("{} does not hold a number", path.display()))?
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    let (epoch, new) = (before + 1, data.join("epoch.new"));
+    std::fs::write(&new, epoch.to_string()).with_context(|| format!("writing {}", new.display()))?;
+    std::fs::File::open(&new)?.sync_all()?;
+    std::fs::rename(&new, &path).with_context(|| format!("writing {}", path.display()))?;
+    Ok(epoch)
+}

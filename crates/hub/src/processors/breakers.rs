@@ -1,0 +1,118 @@
+//! Holding deliveries back when their outcomes turn unknown: a few in a row, and a tenant's lanes wait while a harmless
+//! read probes whether Graph answers again. Otherwise an outage would drain every lane into *unknown*.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::Result;
+use domain::{
+    CommandId, TenantId,
+    lane::Surface,
+    tenant::{Command, Tenant},
+};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use crate::{commands::Context, hub::Hub};
+
+/// The breaker of each tenant that somebody was written to.
+#[derive(Default)]
+pub struct Breakers(Mutex<HashMap<TenantId, Breaker>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Breaker {
+    /// Unknown outcomes since the last known one.
+    unknowns: u32,
+    /// Set while it is open: when to probe next.
+    probe_at: Option<Instant>,
+}
+
+/// Whether a delivery may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Permission {
+    Go,
+    /// The breaker is open; this one may look whether it can be closed.
+    Probe,
+    /// Look again then.
+    Wait(Instant),
+}
+
+impl Breakers {
+    fn with<T>(&self, tenant: TenantId, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
+        let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        breakers.get_mut(&tenant).map(act)
+    }
+
+    fn open(&self) -> usize {
+        let breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        breakers.values().filter(|breaker| breaker.probe_at.is_some()).count()
+    }
+}
+
+/// Asks whether a delivery to this tenant may begin. What the log says is asked once per process.
+pub(super) async fn permission(hub: &Hub, tenant: TenantId) -> Result<Permission> {
+    let now = Instant::now();
+    let pause = hub.config.delivery.breaker_pause;
+    let ask = |breaker: &mut Breaker| match breaker.probe_at {
+        None => Permission::Go,
+        Some(at) if now < at => Permission::Wait(at),
+        Some(_) => {
+            // One at a time: whoever else asks now waits for the next round.
+            breaker.probe_at = Some(now + pause);
+            Permission::Probe
+        }
+    };
+    if let Some(permission) = hub.breakers.with(tenant, ask) {
+        return Ok(permission);
+    }
+    let recorded = hub.commands.load::<Tenant>(tenant).await?.state;
+    let probe_at = recorded.breakers.contains(&Surface::Graph).then_some(now);
+    let mut breakers = hub.breakers.0.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(ask(breakers.entry(tenant).or_insert(Breaker { unknowns: 0, probe_at })))
+}
+
+/// The outcome of a delivery was known.
+pub(super) fn known(hub: &Hub, tenant: TenantId) {
+    hub.breakers.with(tenant, |breaker| breaker.unknowns = 0);
+}
+
+/// The outcome of a delivery was unknown; the last of a few opens the breaker.
+pub(super) async fn unknown(hub: &Hub, tenant: TenantId) -> Result<()> {
+    let config = &hub.config.delivery;
+    let opens = hub.breakers.with(tenant, |breaker| {
+        breaker.unknowns += 1;
+        let opens = breaker.unknowns >= config.breaker_unknowns && breaker.probe_at.is_none();
+        if opens {
+            breaker.probe_at = Some(Instant::now() + config.breaker_pause);
+        }
+        opens.then_some(breaker.unknowns)
+    });
+    if let Some(unknowns) = opens.flatten() {
+        tracing::warn!(tenant.id = %tenant, unknowns, "Outcomes are unknown in a row; deliveries to the tenant wait.");
+        record(hub, tenant, Command::OpenBreaker { surface: Surface::Graph, unknowns }).await?;
+    }
+    Ok(())
+}
+
+/// Looks whether Graph answers; if it does, the breaker closes. True when it did.
+pub(super) async fn probe(hub: &Hub, tenant: TenantId, access: &SecretString) -> Result<bool> {
+    if let Err(failure) = hub.graph.probe(Some(access)).await {
+        tracing::info!(tenant.id = %tenant, "Graph does not answer well yet: {failure}");
+        return Ok(false);
+    }
+    record(hub, tenant, Command::CloseBreaker { surface: Surface::Graph }).await?;
+    hub.breakers.with(tenant, |breaker| *breaker = Breaker { unknowns: 0, probe_at: None });
+    hub.metrics.breakers_open(hub.breakers.open());
+    tracing::info!(tenant.id = %tenant, "Graph answers again; deliveries to the tenant go on.");
+    Ok(true)
+}
+
+async fn record(hub: &Hub, tenant: TenantId, command: Command) -> Result<()> {
+    let command_id = CommandId::new(format!("breaker/{}", hub.ids.uuid()));
+    let context = Context::hub("outbox", tenant.to_string()).of_tenant(tenant);
+    hub.commands.execute::<Tenant>(tenant, &command_id, &context, command).await?;
+    hub.metrics.breakers_open(hub.breakers.open());
+    Ok(())
+}

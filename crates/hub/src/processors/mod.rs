@@ -1,0 +1,105 @@
+//! What the hub does of itself, driven by the read model `due` and nothing else.
+//!
+//! **Invariant.** A processor starts only once `due` has reached the head of the log as it was at the start, and each
+//! decision is appended at the revision that it was made from: a stale row can cause a refusal, never a wrong send.
+
+mod breakers;
+mod delivery;
+mod outbox;
+mod pace;
+mod sign_ins;
+mod tokens;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use domain::Timestamp;
+use projections::{Change, Projection, ReadModel};
+use tokio_util::sync::CancellationToken;
+
+pub use breakers::Breakers;
+pub use pace::Pace;
+
+use crate::{clock::Ids, hub::Hub, lifecycle::Lifecycle};
+
+/// How long to wait for `due` before saying so in the log and waiting on.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// After something went wrong in a processor: pause, then look again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Starts all processors.
+pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
+    let head = hub.store.head().await?;
+    let stopping = lifecycle.stopping();
+    lifecycle.spawn("keys", keys(hub.clone(), stopping.clone()));
+    lifecycle.spawn("outbox", outbox::run(hub.clone(), head, lifecycle.clone()));
+    lifecycle.spawn("tokens", tokens::run(hub.clone(), head, stopping.clone()));
+    lifecycle.spawn("sign-ins", sign_ins::run(hub.clone(), head, stopping));
+    Ok(())
+}
+
+/// Keeps the keys in memory like the read model.
+async fn keys(hub: Hub, stopping: CancellationToken) -> Result<()> {
+    let mut changes = hub.clients.changes();
+    loop {
+        hub.keys.reload(&hub).await?;
+        tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            change = changes.next() => if change.is_none() { return Ok(()) },
+        }
+    }
+}
+
+/// Waits until a read model has everything up to `head`. False when the hub stops before.
+async fn caught_up<P: Projection>(
+    model: &ReadModel<P>,
+    head: store::Position,
+    stopping: &CancellationToken,
+) -> bool {
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return false,
+            answer = model.wait_for(head, PATIENCE) => match answer {
+                Ok(()) => return true,
+                Err(behind) => tracing::warn!(projection = P::NAME, "{behind}; nothing is done before it is there"),
+            }
+        }
+    }
+}
+
+/// Waits until `at` (for ever without one), until something changes, or until the hub stops. False when it stops.
+async fn wait<K: projections::Key>(
+    hub: &Hub,
+    at: Option<Timestamp>,
+    changes: &mut projections::Changes<K>,
+    concerns: impl Fn(&K) -> bool,
+    stopping: &CancellationToken,
+) -> bool {
+    let until = async {
+        match at {
+            Some(at) => hub.clock.sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    let changed = async {
+        loop {
+            match changes.next().await {
+                Some(Change::Rows(keys)) if !keys.iter().any(&concerns) => {}
+                other => return other.is_some(),
+            }
+        }
+    };
+    tokio::select! {
+        () = stopping.cancelled() => false,
+        () = until => true,
+        there = changed => there,
+    }
+}
+
+/// Exponential back-off with jitter: between half and all of `first · 2^failures`, at most `max`.
+pub fn backoff(first: Duration, max: Duration, failures: u32, ids: &dyn Ids) -> Duration {
+    let full = first.saturating_mul(1_u32.checked_shl(failures.min(30)).unwrap_or(u32::MAX)).min(max);
+    // The low bits of a random id are as good a die as any.
+    let die = u32::try_from(ids.uuid().as_u128() & 0xffff).unwrap_or_default();
+    full / 2 + (full / 2).mul_f64(f64::from(die) / f64::from(0xffff))
+}

@@ -1,0 +1,189 @@
+//! The outbox: lanes that have something to deliver, many at a time, each in its own order.
+//!
+//! **Invariant.** A lane is worked by one task at a time. What ends without an outcome is judged at the next start, when
+//! the lock on the data directory proves that the process which began it is dead.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use anyhow::Result;
+use domain::{ConnectionId, Diagnosis, Timestamp, lane::Outcome};
+use projections::{Change, due::Key, due::queries};
+use store::Position;
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{PAUSE, caught_up, delivery};
+use crate::{config::UnknownOutcome, hub::Hub, lifecycle::Lifecycle, metrics::DeliveryOutcome};
+
+/// What a task found about its lane when it left it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Left {
+    /// Nothing to do before something changes or its time comes.
+    Waiting,
+    /// Something to do, but not before then.
+    Until(Instant),
+    /// The same, by the clock that events are timed with.
+    At(Timestamp),
+}
+
+pub(super) async fn run(hub: Hub, head: Position, lifecycle: Lifecycle) -> Result<()> {
+    let stopping = lifecycle.stopping();
+    let mut changes = hub.due.changes();
+    if !caught_up(&hub.due, head, &stopping).await {
+        return Ok(());
+    }
+    judge_open_lanes(&hub).await?;
+    let mut lanes = Lanes::default();
+    lanes.look(&hub).await?;
+    loop {
+        lanes.start_tasks(&hub);
+        let (at, until) = (lanes.next_at(), lanes.next_until());
+        let Lanes { tasks, .. } = &mut lanes;
+        tokio::select! {
+            () = stopping.cancelled() => break,
+            Some(left) = tasks.join_next() => lanes.settle(left?),
+            change = changes.next() => match change {
+                Some(Change::Rows(keys)) => keys.iter().for_each(|key| lanes.notice(key)),
+                Some(Change::Everything) => lanes.look(&hub).await?,
+                None => break,
+            },
+            () = at_time(&hub, at) => lanes.wake(&hub),
+            () = at_instant(until) => lanes.wake(&hub),
+        }
+        hub.metrics.under_way(lanes.worked.len());
+    }
+    // What was begun is finished; nothing new is.
+    while let Some(left) = lanes.tasks.join_next().await {
+        left?;
+    }
+    Ok(())
+}
+
+async fn at_time(hub: &Hub, at: Option<Timestamp>) {
+    match at {
+        Some(at) => hub.clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at_instant(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An intent of a former process without an outcome: perhaps sent, perhaps not.
+async fn judge_open_lanes(hub: &Hub) -> Result<()> {
+    for (lane, row) in queries::open_lanes(&hub.due).await? {
+        let Some(open) = row.open else { continue };
+        tracing::warn!(lane.id = %lane, message.id = %open.message, "A delivery was cut off; its outcome is unknown.");
+        let resend = hub.config.delivery.unknown == UnknownOutcome::Resend;
+        let outcome = Outcome::Unknown { resend, diagnosis: Diagnosis::default() };
+        let context = delivery::context(lane, row.person);
+        delivery::conclude(hub, lane, &context, open.message, open.attempt, outcome).await?;
+        hub.metrics.delivery(DeliveryOutcome::Unknown);
+    }
+    Ok(())
+}
+
+/// Which lanes are to be looked at, are being worked, or wait for their time.
+#[derive(Default)]
+struct Lanes {
+    ready: VecDeque<ConnectionId>,
+    queued: HashSet<ConnectionId>,
+    /// Worked now; true where something changed meanwhile.
+    worked: HashMap<ConnectionId, bool>,
+    until: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
+    at: BinaryHeap<Reverse<(Timestamp, ConnectionId)>>,
+    tasks: JoinSet<(ConnectionId, Left)>,
+}
+
+impl Lanes {
+    /// Takes up every lane of which `due` says when it is ready.
+    async fn look(&mut self, hub: &Hub) -> Result<()> {
+        let now = hub.clock.now();
+        for (lane, at) in queries::ready_lanes(&hub.due).await? {
+            if at <= now {
+                self.queue(lane);
+            } else {
+                self.at.push(Reverse((at, lane)));
+            }
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, key: &Key) {
+        // A connection and its lane share their id.
+        if let Key::Lane(lane) | Key::Connection(lane) = key {
+            self.queue(*lane);
+        }
+    }
+
+    fn queue(&mut self, lane: ConnectionId) {
+        if let Some(changed) = self.worked.get_mut(&lane) {
+            *changed = true;
+        } else if self.queued.insert(lane) {
+            self.ready.push_back(lane);
+        }
+    }
+
+    fn start_tasks(&mut self, hub: &Hub) {
+        while self.worked.len() < hub.config.delivery.concurrency {
+            let Some(lane) = self.ready.pop_front() else { return };
+            self.queued.remove(&lane);
+            self.worked.insert(lane, false);
+            let hub = hub.clone();
+            self.tasks.spawn(async move {
+                let left = delivery::work(&hub, lane).await.unwrap_or_else(|error| {
+                    tracing::warn!(lane.id = %lane, error = format!("{error:#}"), "A lane could not be worked; trying again.");
+                    Left::Until(Instant::now() + PAUSE)
+                });
+                (lane, left)
+            });
+        }
+    }
+
+    fn settle(&mut self, (lane, left): (ConnectionId, Left)) {
+        let changed = self.worked.remove(&lane).unwrap_or_default();
+        match left {
+            Left::Until(at) => self.until.push(Reverse((at, lane))),
+            Left::At(at) => self.at.push(Reverse((at, lane))),
+            Left::Waiting => {}
+        }
+        if changed {
+            self.queue(lane);
+        }
+    }
+
+    fn next_until(&self) -> Option<Instant> {
+        self.until.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn next_at(&self) -> Option<Timestamp> {
+        self.at.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Queues the lanes whose time has come.
+    fn wake(&mut self, hub: &Hub) {
+        let (instant, now) = (Instant::now(), hub.clock.now());
+        while self.next_until().is_some_and(|until| until <= instant) {
+            if let Some(Reverse((_, lane))) = self.until.pop() {
+                self.queue(lane);
+            }
+        }
+        while self.next_at().is_some_and(|at| at <= now) {
+            if let Some(Reverse((_, lane))) = self.at.pop() {
+                self.queue(lane);
+            }
+        }
+    }
+}
+
+/// A pause that is not worth an event.
+pub(super) fn shortly(pause: Duration) -> Left {
+    Left::Until(Instant::now() + pause)
+}

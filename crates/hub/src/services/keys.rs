@@ -1,0 +1,48 @@
+//! The keys that requests are let in by, kept in memory.
+//!
+//! **Invariant.** What is in memory follows the read model `clients`, a moment behind the log at most.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use anyhow::Result;
+use domain::{ClientId, Timestamp};
+use projections::clients::{self, ClientRow};
+
+use crate::{
+    http::auth::{Caller, KeyDirectory},
+    hub::Hub,
+};
+
+/// Clients by the hashes of their keys.
+#[derive(Default)]
+pub struct Keys(RwLock<HashMap<String, (ClientId, ClientRow)>>);
+
+impl Keys {
+    /// Reads all clients anew.
+    pub async fn reload(&self, hub: &Hub) -> Result<()> {
+        let mut by_hash = HashMap::new();
+        for (client, row) in clients::all(&hub.clients).await? {
+            for key in row.keys.values() {
+                by_hash.insert(key.hash.clone(), (client.clone(), row.clone()));
+            }
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = by_hash;
+        Ok(())
+    }
+
+    fn find(&self, hash: &str, now: Timestamp) -> Option<Caller> {
+        let by_hash = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (client, row) = by_hash.get(hash)?;
+        let good = row.keys.values().any(|key| key.hash == hash && key.is_good(now));
+        good.then(|| Caller { client: client.clone(), role: row.role, tenants: row.tenants.clone() })
+    }
+}
+
+impl KeyDirectory for Hub {
+    fn find(&self, key_hash: &str) -> Option<Caller> {
+        self.keys.find(key_hash, self.clock.now())
+    }
+}

@@ -1,0 +1,241 @@
+//! Messages of the product: what is accepted, for whom, and how it looks in Teams.
+
+use anyhow::Result;
+use custody::{KeyName, Place, UnsealError};
+use domain::{
+    AccountHash, AccountId, CommandId, MessageId, PersonId,
+    account::Account,
+    connection::{Connection, Status},
+    message::{Accepted, Command, Content, KeyResultProgress, Message},
+};
+use microsoft::ChatMessage;
+use serde::Serialize;
+use serde_json::json;
+use store::Position;
+use uuid::Uuid;
+
+use crate::{
+    commands::{Context, Failure, LoadError},
+    http::auth::Caller,
+    hub::Hub,
+};
+
+/// Whom a message is for.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recipient {
+    Account(AccountId),
+    Person(PersonId),
+}
+
+/// A message as a client asks for it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Draft {
+    pub recipient: Recipient,
+    pub content: Content,
+}
+
+/// A message that will be looked after.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    pub id: MessageId,
+    pub position: Position,
+}
+
+/// Why a message was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAccepted {
+    #[error("the recipient has never completed a sign-in, or was unlinked")]
+    NotLinked,
+    #[error("this client may not write to people of that tenant")]
+    TenantNotAllowed,
+    #[error("the content has {size} bytes of UTF-16, more than the {limit} that Teams takes")]
+    TooLarge { size: usize, limit: usize },
+    #[error("the idempotency key was used for another message")]
+    KeyReused,
+    #[error(transparent)]
+    Trouble(#[from] anyhow::Error),
+}
+
+/// Accepts a message, once for each client and idempotency key.
+pub async fn accept(hub: &Hub, caller: &Caller, key: &str, draft: Draft) -> Result<Receipt, NotAccepted> {
+    let (id, accepted) = prepare(hub, caller, key, &draft).await?;
+    let context = context(caller, id).of_tenant(accepted.person.tenant);
+    let command = Command::Accept(Box::new(accepted));
+    let done = hub.commands.begin::<Message>(id, &command_id(), &context, command).await;
+    receipt(id, done.map(crate::commands::Done::into_after))
+}
+
+/// Accepts many, each on its own. The answers come in order.
+pub async fn accept_many(
+    hub: &Hub,
+    caller: &Caller,
+    drafts: Vec<(String, Draft)>,
+) -> Vec<Result<Receipt, NotAccepted>> {
+    let mut answers: Vec<Option<Result<Receipt, NotAccepted>>> = Vec::with_capacity(drafts.len());
+    let mut ready = Vec::new();
+    for (index, (key, draft)) in drafts.iter().enumerate() {
+        match prepare(hub, caller, key, draft).await {
+            Ok((id, accepted)) => {
+                answers.push(None);
+                ready.push((index, id, accepted));
+            }
+            Err(refusal) => answers.push(Some(Err(refusal))),
+        }
+    }
+    let commands = ready
+        .iter()
+        .map(|(_, id, accepted)| (id.to_string(), command_id(), Command::Accept(Box::new(accepted.clone()))))
+        .collect();
+    let batch = context(caller, MessageId(hub.ids.uuid()));
+    let done = hub.commands.begin_many::<Message>(commands, &batch).await;
+    for ((index, id, _), done) in ready.into_iter().zip(done) {
+        answers[index] = Some(receipt(id, done.map(crate::commands::Done::into_after)));
+    }
+    answers.into_iter().flatten().collect()
+}
+
+async fn prepare(
+    hub: &Hub,
+    caller: &Caller,
+    key: &str,
+    draft: &Draft,
+) -> Result<(MessageId, Accepted), NotAccepted> {
+    let (person, account_hash) = person(hub, &draft.recipient).await?;
+    if !caller.may_see(person.tenant) {
+        return Err(NotAccepted::TenantNotAllowed);
+    }
+    let lane = person.connection();
+    let connection = hub.commands.load::<Connection>(lane).await.map_err(trouble)?.state;
+    let linked = !matches!(connection.status, Status::Absent | Status::Unlinked);
+    let person_key = connection.person_key.filter(|_| linked).ok_or(NotAccepted::NotLinked)?;
+    let id = MessageId(hub.custody.name_uuid("message", &caller.client, key));
+    let limit = hub.config.delivery.size_max_bytes;
+    let size = chat_message(id, &draft.content).utf16_bytes();
+    if size > limit {
+        return Err(NotAccepted::TooLarge { size, limit });
+    }
+    let now = hub.clock.now();
+    let content = serde_json::to_vec(&draft.content).expect("content serializes");
+    let request = serde_json::to_vec(draft).expect("a draft serializes");
+    let key_name = KeyName::Content { person_key, month: now.month() };
+    let stream = format!("message-{id}");
+    let sealed = hub.custody.seal(&key_name, &place(&stream), &content).await.map_err(trouble)?;
+    let accepted = Accepted {
+        lane,
+        person,
+        account_hash,
+        client: caller.client.clone(),
+        kind: draft.content.kind(),
+        content: sealed,
+        content_hash: hub.custody.content_hash(&content),
+        request_hash: hub.custody.content_hash(&request),
+        expires_at: now + hub.config.delivery.age_max,
+    };
+    Ok((id, accepted))
+}
+
+/// Judged from the account's own stream, not from a view.
+async fn person(hub: &Hub, recipient: &Recipient) -> Result<(PersonId, Option<AccountHash>), NotAccepted> {
+    match recipient {
+        Recipient::Person(person) => Ok((*person, None)),
+        Recipient::Account(account) => {
+            let hash = hub.custody.name_account(account);
+            let linked = hub.commands.load::<Account>(&hash).await.map_err(trouble)?.state.linked;
+            linked.map(|linked| (linked.person, Some(hash))).ok_or(NotAccepted::NotLinked)
+        }
+    }
+}
+
+fn receipt<R>(
+    id: MessageId,
+    done: Result<crate::commands::Loaded<Message>, Failure<R>>,
+) -> Result<Receipt, NotAccepted>
+where
+    R: std::error::Error + Send + Sync + 'static,
+{
+    match done {
+        Ok(after) => Ok(Receipt { id, position: after.position }),
+        // A message refuses one thing only.
+        Err(Failure::Refused(_)) => Err(NotAccepted::KeyReused),
+        Err(error) => Err(NotAccepted::Trouble(error.into())),
+    }
+}
+
+/// What is posted to Teams; `None` where the content was erased.
+pub async fn to_chat_message(hub: &Hub, id: MessageId, accepted: &Accepted) -> Result<Option<ChatMessage>> {
+    let stream = format!("message-{id}");
+    let content = match hub.custody.unseal(&place(&stream), &accepted.content).await {
+        Ok(content) => content,
+        Err(UnsealError::Destroyed) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(chat_message(id, &serde_json::from_slice(&content)?)))
+}
+
+fn chat_message(id: MessageId, content: &Content) -> ChatMessage {
+    match content {
+        Content::Text { text } => ChatMessage::Text(text.clone()),
+        Content::Html { html } => ChatMessage::Html(html.clone()),
+        Content::AdaptiveCard { card, summary } => ChatMessage::Card {
+            summary_text: summary.clone(),
+            card: card.clone(),
+            attachment_id: attachment(id),
+        },
+        Content::KeyResultProgress(progress) => {
+            let (summary_text, card) = key_result_card(progress);
+            ChatMessage::Card { summary_text, card, attachment_id: attachment(id) }
+        }
+    }
+}
+
+/// The same for every attempt, so that a message that arrived can be recognised.
+fn attachment(id: MessageId) -> Uuid {
+    Uuid::new_v5(&id.0, b"attachment")
+}
+
+/// Template `key_result_progress`, version 1.
+fn key_result_card(progress: &KeyResultProgress) -> (String, serde_json::Value) {
+    let KeyResultProgress { title, start, target, current, unit } = progress;
+    let percent = progress.percent().map_or_else(|| "–".to_owned(), |percent| format!("{percent} %"));
+    let summary = format!("{title}: {current} of {target} {unit} ({percent})");
+    let fact = |title: &str, value: String| json!({ "title": title, "value": value });
+    let card = json!({
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "fallbackText": summary,
+        "body": [
+            { "type": "TextBlock", "text": title, "weight": "Bolder", "size": "Medium", "wrap": true },
+            { "type": "TextBlock", "text": percent, "size": "ExtraLarge", "spacing": "Small" },
+            { "type": "FactSet", "facts": [
+                fact("Start", format!("{start} {unit}")),
+                fact("Current", format!("{current} {unit}")),
+                fact("Target", format!("{target} {unit}")),
+            ] },
+        ],
+    });
+    (summary, card)
+}
+
+fn place(stream: &str) -> Place<'_> {
+    Place { purpose: "content", stream, field: "content", generation: 0 }
+}
+
+fn context(caller: &Caller, id: MessageId) -> Context {
+    Context::client(&caller.client, id.to_string())
+}
+
+fn command_id() -> CommandId {
+    CommandId::new("accept")
+}
+
+fn trouble(error: impl Into<anyhow::Error>) -> NotAccepted {
+    NotAccepted::Trouble(error.into())
+}
+
+impl From<LoadError> for NotAccepted {
+    fn from(error: LoadError) -> Self {
+        Self::Trouble(error.into())
+    }
+}

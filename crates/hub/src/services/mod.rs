@@ -1,0 +1,6 @@
+//! What the hub does for those who ask: each front door (API, pages, bot) parses, calls one thing here, and answers.
+
+pub mod keys;
+pub mod messages;
+pub mod sign_ins;
+pub mod tokens;

@@ -1,0 +1,333 @@
+//! Access tokens that are good to use: from the vault while they are fresh, by one refresh when they are not.
+//!
+//! **Invariants.** One claim, one call to the token endpoint; the claim is recorded first. What an answer brought is in the
+//! vault before any event says so. A good grant is never given up for trouble between the hub and Microsoft.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use custody::TokenPair;
+use domain::{
+    CommandId, ConnectionId, Diagnosis, PersonId, SignInId, Timestamp,
+    connection::{
+        Command, Connection, Grant, ReauthorizationReason, RefreshFailure, Refusal, StartRefresh, Status,
+    },
+};
+use microsoft::TokenFailure;
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use crate::{
+    commands::{Context, Done, Failure},
+    hub::Hub,
+    metrics::RefreshOutcome,
+    processors::backoff,
+};
+
+/// What is left of an access token's life when it is still worth sending with it.
+const LAST_USE: Duration = Duration::from_secs(30);
+/// After Microsoft refused the hub itself, no refresh is tried for this long: only an operator can mend that.
+const HUB_PAUSE: Duration = Duration::from_mins(1);
+/// Back-off between refreshes of one grant that failed for passing reasons.
+const BACKOFF_FIRST: Duration = Duration::from_secs(2);
+const BACKOFF_MAX: Duration = Duration::from_mins(15);
+/// Tokens kept in memory; those of the people written to lately.
+const CACHED_MAX: usize = 4096;
+
+/// What is to be had in the way of a token.
+pub enum Fresh {
+    Token {
+        access: SecretString,
+        grant: SignInId,
+        generation: u64,
+    },
+    /// Only the person, or an administrator, can change that.
+    Broken(Status),
+    /// Not now; nobody's fault.
+    Later {
+        until: Timestamp,
+        diagnosis: Diagnosis,
+    },
+}
+
+/// What this process knows of tokens besides the log and the vault.
+#[derive(Default)]
+pub struct Tokens {
+    /// One refresh of a connection at a time.
+    turns: Mutex<HashMap<ConnectionId, Arc<tokio::sync::Mutex<()>>>>,
+    cached: Mutex<HashMap<SignInId, (u64, SecretString)>>,
+    hub_paused_until: Mutex<Option<Instant>>,
+}
+
+impl Tokens {
+    fn turn(&self, connection: ConnectionId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody waits for need not be kept.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(connection).or_default().clone()
+    }
+
+    fn cached(&self, grant: SignInId, generation: u64) -> Option<SecretString> {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.get(&grant).filter(|(of, _)| *of == generation).map(|(_, access)| access.clone())
+    }
+
+    fn cache(&self, grant: SignInId, generation: u64, access: SecretString) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() >= CACHED_MAX {
+            cached.clear();
+        }
+        cached.insert(grant, (generation, access));
+    }
+
+    /// Lets go of a grant's token.
+    pub fn forget(&self, grant: SignInId) {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).remove(&grant);
+    }
+
+    fn hub_pause(&self) -> Option<Duration> {
+        let until = *self.hub_paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.and_then(|until| until.checked_duration_since(Instant::now()))
+    }
+
+    fn pause_hub(&self) {
+        *self.hub_paused_until.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Instant::now() + HUB_PAUSE);
+    }
+}
+
+/// A token of this connection that is good for a while, refreshed if need be.
+pub async fn fresh(hub: &Hub, id: ConnectionId) -> Result<Fresh> {
+    let connection = hub.commands.load::<Connection>(id).await?.state;
+    let Some(grant) = connection.grant.as_ref().filter(|_| connection.status == Status::Active) else {
+        return Ok(Fresh::Broken(connection.status));
+    };
+    let now = hub.clock.now();
+    if !grant.expired && now + hub.config.tokens.refresh_margin < grant.expires_at {
+        return stored(hub, id, grant).await;
+    }
+    match refresh(hub, id, grant.generation).await? {
+        // The old one does while it lasts, so a passing trouble at the token endpoint holds up nothing.
+        Fresh::Later { .. } if !grant.expired && now + LAST_USE < grant.expires_at => {
+            stored(hub, id, grant).await
+        }
+        answer => Ok(answer),
+    }
+}
+
+/// Replaces the tokens of `generation`, unless somebody else did.
+pub async fn refresh(hub: &Hub, id: ConnectionId, generation: u64) -> Result<Fresh> {
+    let turn = hub.tokens.turn(id);
+    let _turn = turn.lock().await;
+    let connection = hub.commands.load::<Connection>(id).await?.state;
+    let (Status::Active, Some(grant), Some(person)) =
+        (connection.status, &connection.grant, connection.person)
+    else {
+        return Ok(Fresh::Broken(connection.status));
+    };
+    if grant.generation > generation {
+        return stored(hub, id, grant).await;
+    }
+    let vaulted = hub.custody.get_tokens(grant.id).await?;
+    let Some(vaulted) = vaulted else { return lost(hub, id, person, grant).await };
+    if vaulted.generation > grant.generation {
+        // Somebody died between the vault and the event.
+        return record(hub, id, person, grant, vaulted.generation, vaulted.claim, &vaulted.value).await;
+    }
+    let now = hub.clock.now();
+    let wait = hub.tokens.hub_pause().map(|pause| now + pause);
+    if let Some(until) = wait.or(grant.refresh_not_before.filter(|until| now < *until)) {
+        return Ok(Fresh::Later { until, diagnosis: Diagnosis::default() });
+    }
+    let Some(claim) = claim(hub, id, person, grant).await? else {
+        return Ok(Fresh::Later { until: now + BACKOFF_FIRST, diagnosis: Diagnosis::default() });
+    };
+    call(hub, id, person, grant, claim, &vaulted.value).await
+}
+
+/// The newest token, as the vault or this process has it.
+async fn stored(hub: &Hub, id: ConnectionId, grant: &Grant) -> Result<Fresh> {
+    let token = |access, generation| Fresh::Token { access, grant: grant.id, generation };
+    if let Some(access) = hub.tokens.cached(grant.id, grant.generation) {
+        return Ok(token(access, grant.generation));
+    }
+    let Some(stored) = hub.custody.get_tokens(grant.id).await? else {
+        let person =
+            hub.commands.load::<Connection>(id).await?.state.person.context("a grant belongs to a person")?;
+        return lost(hub, id, person, grant).await;
+    };
+    hub.tokens.cache(grant.id, stored.generation, stored.value.access.clone());
+    Ok(token(stored.value.access, stored.generation))
+}
+
+/// Records the right to call once. `None` where another process has it.
+async fn claim(hub: &Hub, id: ConnectionId, person: PersonId, grant: &Grant) -> Result<Option<u64>> {
+    let start = StartRefresh {
+        grant: grant.id,
+        generation: grant.generation,
+        hub: hub.id,
+        timeout_ms: u64::try_from(hub.config.tokens.refresh_timeout.as_millis())?,
+        // The data directory is this process's alone and it is our turn: whoever holds a claim is dead.
+        dead_claim: grant.open_claim.map(|open| open.number),
+    };
+    let command_id = command_id("refresh", grant.id, grant.claims + 1);
+    let context = context(id, person);
+    let started =
+        hub.commands.execute::<Connection>(id, &command_id, &context, Command::StartRefresh(start)).await;
+    match started {
+        Ok(Done::Appended { .. }) => Ok(Some(grant.claims + 1)),
+        Ok(Done::AlreadyDone(_)) => Ok(None),
+        Err(Failure::Refused(Refusal::Superseded | Refusal::NotActive(_) | Refusal::RefreshUnderWay(_))) => {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The one call of a claim, and what came of it.
+async fn call(
+    hub: &Hub,
+    id: ConnectionId,
+    person: PersonId,
+    grant: &Grant,
+    claim: u64,
+    old: &TokenPair,
+) -> Result<Fresh> {
+    let Some(refresh_token) = &old.refresh else { return lost(hub, id, person, grant).await };
+    let timeout = hub.config.tokens.refresh_timeout;
+    match hub.entra.refresh(person.tenant, refresh_token, timeout).await {
+        Ok(tokens) => {
+            hub.metrics.refreshed(RefreshOutcome::Refreshed);
+            let new = TokenPair {
+                access: tokens.access,
+                // Entra always brings a new one; a provider that does not means that the old one stays.
+                refresh: tokens.refresh.or_else(|| Some(refresh_token.clone())),
+                expires_at: hub.clock.now() + tokens.expires_in,
+                scopes: if tokens.scopes.is_empty() { old.scopes.clone() } else { tokens.scopes },
+            };
+            let generation = grant.generation + 1;
+            hub.custody.put_tokens(grant.id, generation, claim, &new).await?;
+            record(hub, id, person, grant, generation, claim, &new).await
+        }
+        Err(failure) => failed(hub, id, person, grant, claim, &failure).await,
+    }
+}
+
+/// Records a generation that the vault has, and lets go of the one before.
+async fn record(
+    hub: &Hub,
+    id: ConnectionId,
+    person: PersonId,
+    grant: &Grant,
+    generation: u64,
+    claim: u64,
+    tokens: &TokenPair,
+) -> Result<Fresh> {
+    let finish = Command::FinishRefresh {
+        grant: grant.id,
+        generation,
+        claim,
+        scopes: tokens.scopes.clone(),
+        expires_at: tokens.expires_at,
+    };
+    let command_id = command_id("refreshed", grant.id, generation);
+    hub.commands.execute::<Connection>(id, &command_id, &context(id, person), finish).await?;
+    hub.custody.forget_older_tokens(grant.id, generation).await?;
+    hub.tokens.cache(grant.id, generation, tokens.access.clone());
+    Ok(Fresh::Token { access: tokens.access.clone(), grant: grant.id, generation })
+}
+
+async fn failed(
+    hub: &Hub,
+    id: ConnectionId,
+    person: PersonId,
+    grant: &Grant,
+    claim: u64,
+    failure: &TokenFailure,
+) -> Result<Fresh> {
+    hub.metrics.refreshed(RefreshOutcome::of(failure));
+    let now = hub.clock.now();
+    let passing = backoff(BACKOFF_FIRST, BACKOFF_MAX, grant.refresh_failures, hub.ids.as_ref());
+    let not_before = match failure {
+        TokenFailure::Final { .. }
+        | TokenFailure::ConsentRequired { .. }
+        | TokenFailure::PersonSuspended { .. } => None,
+        TokenFailure::HubProblem { diagnosis } => {
+            tracing::error!(
+                oauth.error = diagnosis.error,
+                entra.code = diagnosis.aadsts,
+                "Entra ID refuses the hub itself: check client_id and client_secret. No grant is given up for it."
+            );
+            hub.tokens.pause_hub();
+            Some(now + HUB_PAUSE)
+        }
+        TokenFailure::TenantProblem { .. } => Some(now + BACKOFF_MAX),
+        TokenFailure::Throttled { retry_after, .. } => Some(now + retry_after.unwrap_or(passing)),
+        TokenFailure::NotSent { .. } | TokenFailure::Transient { .. } | TokenFailure::Ambiguous { .. } => {
+            Some(now + passing)
+        }
+    };
+    let reason = match failure {
+        TokenFailure::Final { reason, .. } => Some(ReauthorizationReason::from(*reason)),
+        _ => None,
+    };
+    let diagnosis = Diagnosis::from(failure.diagnosis());
+    let fail = RefreshFailure {
+        grant: grant.id,
+        claim,
+        class: failure.class(),
+        reason,
+        diagnosis: diagnosis.clone(),
+        not_before,
+    };
+    let command_id = command_id("refresh-failed", grant.id, claim);
+    let context = context(id, person).answered_by(diagnosis.request_id.clone());
+    let done =
+        hub.commands.execute::<Connection>(id, &command_id, &context, Command::FailRefresh(fail)).await?;
+    Ok(match (not_before, done.after().state.status) {
+        (Some(until), Status::Active) => Fresh::Later { until, diagnosis },
+        (_, status) => Fresh::Broken(status),
+    })
+}
+
+/// The vault no longer has what the log says it has; only a new sign-in helps.
+async fn lost(hub: &Hub, id: ConnectionId, person: PersonId, grant: &Grant) -> Result<Fresh> {
+    tracing::error!(connection.id = %id, "The vault has no tokens for the grant in force; the person must sign in again.");
+    require_reauthorization(
+        hub,
+        id,
+        person,
+        grant.id,
+        ReauthorizationReason::TokensLost,
+        Diagnosis::default(),
+    )
+    .await
+}
+
+/// Records that the grant is of no use, as something other than a refresh showed.
+pub async fn require_reauthorization(
+    hub: &Hub,
+    id: ConnectionId,
+    person: PersonId,
+    grant: SignInId,
+    why: ReauthorizationReason,
+    diagnosis: Diagnosis,
+) -> Result<Fresh> {
+    let command_id = command_id("reauthorization-required", grant, 0);
+    let context = context(id, person).answered_by(diagnosis.request_id.clone());
+    let require = Command::RequireReauthorization { grant, why, diagnosis };
+    let done = hub.commands.execute::<Connection>(id, &command_id, &context, require).await?;
+    Ok(Fresh::Broken(done.after().state.status))
+}
+
+fn command_id(what: &str, grant: SignInId, number: u64) -> CommandId {
+    CommandId::new(format!("{what}/{grant}/{number}"))
+}
+
+fn context(id: ConnectionId, person: PersonId) -> Context {
+    Context::hub("tokens", id.to_string()).of_tenant(person.tenant)
+}

@@ -1,0 +1,162 @@
+//! What processors ask of `due`.
+
+use anyhow::Result;
+use domain::{ConnectionId, MessageId, SignInId, Timestamp};
+
+use super::{ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
+use crate::{ReadModel, Reader};
+
+/// A lane with the message whose turn it is, read at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    pub lane: ConnectionId,
+    pub row: LaneRow,
+    pub message: Option<(MessageId, MessageRow)>,
+    /// The person's newest grant, by its number; what ends a parking.
+    pub newest_grant: u64,
+}
+
+/// Every lane that can be worked without anything else happening first, and from when on: those whose turn comes by
+/// itself, and parked ones whose person signed in since.
+pub async fn ready_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, Timestamp)>> {
+    due.query(move |reader| {
+        let sql = "SELECT key, ready_us FROM lanes WHERE ready_us NOT NULL
+                   UNION ALL SELECT lanes.key, 0 FROM lanes JOIN connections USING (key)
+                     WHERE parked_grant NOT NULL AND grant_number > parked_grant AND NOT open
+                   ORDER BY ready_us";
+        let mut statement = reader.prepare_cached(sql)?;
+        let mut found = statement.query([])?;
+        let mut lanes = Vec::new();
+        while let Some(row) = found.next()? {
+            let lane = row.get_ref(0)?.as_str()?.parse()?;
+            lanes.push((lane, Timestamp::from_micros(row.get(1)?)));
+        }
+        Ok(lanes)
+    })
+    .await
+}
+
+/// The lane and the message at its head; `None` where the lane has never had one.
+pub async fn head(due: &ReadModel<Due>, lane: ConnectionId) -> Result<Option<Head>> {
+    due.query(move |reader| {
+        let Some(Row::Lane(row)) = reader.get(&Key::Lane(lane))? else { return Ok(None) };
+        let newest_grant = match reader.get(&Key::Connection(lane))? {
+            Some(Row::Connection(connection)) => connection.grant_number,
+            _ => 0,
+        };
+        let sql = "SELECT key, body FROM messages WHERE lane = ?1 ORDER BY position LIMIT 1";
+        let message = reader.select(1, sql, [lane.to_string()])?.into_iter().find_map(|found| match found {
+            (Key::Message(id), Row::Message(message)) => Some((id, message)),
+            _ => None,
+        });
+        Ok(Some(Head { lane, row, message, newest_grant }))
+    })
+    .await
+}
+
+/// Lanes with an intent whose outcome is missing.
+pub async fn open_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, LaneRow)>> {
+    due.query(|reader| {
+        let rows = reader.select(0, "SELECT key, body FROM lanes WHERE open", [])?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|found| match found {
+                (Key::Lane(lane), Row::Lane(row)) => Some((lane, row)),
+                _ => None,
+            })
+            .collect())
+    })
+    .await
+}
+
+/// Connections whose newest access token has run out by `now`, which nobody has recorded yet.
+pub async fn expired_connections(
+    due: &ReadModel<Due>,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
+    let sql = "SELECT key, body FROM connections WHERE expires_us NOT NULL AND expires_us <= ?1
+               ORDER BY expires_us LIMIT ?2";
+    connections(due, sql, now, limit).await
+}
+
+/// Connections whose newest generation came before `before`: to be refreshed lest the grant grows stale.
+pub async fn stale_connections(
+    due: &ReadModel<Due>,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
+    let sql = "SELECT key, body FROM connections WHERE issued_us NOT NULL AND issued_us <= ?1
+               ORDER BY issued_us LIMIT ?2";
+    connections(due, sql, before, limit).await
+}
+
+/// Connections with a claim to refresh whose outcome is missing.
+pub async fn claimed_connections(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
+    let sql = "SELECT key, body FROM connections WHERE claim_open AND ?1 NOT NULL LIMIT ?2";
+    connections(due, sql, Timestamp::default(), usize::MAX).await
+}
+
+/// When the next access token runs out, after `now`.
+pub async fn next_expiry_at(due: &ReadModel<Due>, now: Timestamp) -> Result<Option<Timestamp>> {
+    let sql = "SELECT min(expires_us) FROM connections WHERE expires_us NOT NULL AND expires_us > ?1";
+    due.query(move |reader| first_time(reader, sql, now)).await
+}
+
+/// When the newest generation came of the connection that has waited longest.
+pub async fn oldest_issue_at(due: &ReadModel<Due>) -> Result<Option<Timestamp>> {
+    let sql = "SELECT min(issued_us) FROM connections WHERE issued_us NOT NULL AND issued_us > ?1";
+    due.query(move |reader| first_time(reader, sql, Timestamp::default())).await
+}
+
+/// Sign-ins to be finished, and those whose time is over by `now`.
+pub async fn due_sign_ins(
+    due: &ReadModel<Due>,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<(SignInId, SignInRow)>> {
+    due.query(move |reader| {
+        let sql = "SELECT key, body FROM sign_ins WHERE due_us <= ?1 ORDER BY due_us LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = reader.select(3, sql, (now.as_micros(), limit))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|found| match found {
+                (Key::SignIn(id), Row::SignIn(row)) => Some((id, row)),
+                _ => None,
+            })
+            .collect())
+    })
+    .await
+}
+
+/// When the next sign-in lapses, after `now`.
+pub async fn next_lapse_at(due: &ReadModel<Due>, now: Timestamp) -> Result<Option<Timestamp>> {
+    let sql = "SELECT min(due_us) FROM sign_ins WHERE due_us > ?1";
+    due.query(move |reader| first_time(reader, sql, now)).await
+}
+
+async fn connections(
+    due: &ReadModel<Due>,
+    sql: &'static str,
+    at: Timestamp,
+    limit: usize,
+) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
+    due.query(move |reader| {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = reader.select(2, sql, (at.as_micros(), limit))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|found| match found {
+                (Key::Connection(id), Row::Connection(row)) => Some((id, row)),
+                _ => None,
+            })
+            .collect())
+    })
+    .await
+}
+
+fn first_time(reader: &Reader<'_, Due>, sql: &str, after: Timestamp) -> Result<Option<Timestamp>> {
+    let micros: Option<i64> = reader.prepare_cached(sql)?.query_row([after.as_micros()], |row| row.get(0))?;
+    Ok(micros.map(Timestamp::from_micros))
+}
