@@ -24,6 +24,8 @@ pub enum Surface {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lane {
     pub open: Option<Open>,
+    /// The open one is known to have arrived by an earlier attempt.
+    pub arrived: bool,
     pub parked: Option<Parked>,
     /// Deliveries whose outcome is not known; a late outcome may still come.
     pub unknown: BTreeMap<MessageId, u32>,
@@ -190,6 +192,12 @@ impl Aggregate for Lane {
         let unknown = self.unknown.get(&message) == Some(&attempt);
         // After *unknown* only the word that it arrived is news.
         let news = open || (unknown && matches!(outcome, Outcome::Delivered { .. }));
+        let outcome = match outcome {
+            Outcome::Unknown { diagnosis, .. } if self.arrived => {
+                Outcome::Unknown { resend: false, diagnosis }
+            }
+            outcome => outcome,
+        };
         Ok(if news { outcome.events(message, attempt) } else { vec![] })
     }
 
@@ -197,6 +205,7 @@ impl Aggregate for Lane {
         match event {
             Event::DeliveryStarted { message, attempt, hub, timeout_ms, .. } => {
                 self.open = Some(Open { message, attempt, hub, timeout_ms });
+                self.arrived = false;
             }
             Event::Unknown { message, attempt, .. } => {
                 self.open = None;
@@ -205,6 +214,7 @@ impl Aggregate for Lane {
             Event::Delivered { message, attempt, .. } => {
                 if self.unknown.get(&message) == Some(&attempt) {
                     self.unknown.remove(&message);
+                    self.arrived |= self.open.as_ref().is_some_and(|open| open.message == message);
                 } else {
                     self.open = None;
                 }
@@ -325,5 +335,12 @@ mod tests {
         let resent = Event::Resent { message: testing::message(1), attempt: 1 };
         given::<Lane>([started(1, 1)]).when(lost(1, 1, false)).then([unknown(1, 1)]);
         given::<Lane>([started(1, 1)]).when(lost(1, 1, true)).then([unknown(1, 1), resent]);
+    }
+
+    #[test]
+    fn what_arrived_by_an_earlier_attempt_does_not_go_again() {
+        let resent = Event::Resent { message: testing::message(1), attempt: 1 };
+        let events = [started(1, 1), unknown(1, 1), resent, started(1, 2), delivered(1, 1)];
+        given::<Lane>(events).when(lost(1, 2, true)).then([unknown(1, 2)]);
     }
 }

@@ -72,7 +72,8 @@ impl Hub {
         let data = config.data.directory.clone();
         let kek = config.keys.load()?;
         let store: Arc<dyn EventStore> = Arc::new(open_store(&data)?);
-        let custody = Custody::open(Arc::new(EmbeddedVault::open(&data).await?), kek).await?;
+        let custody =
+            Custody::open(Arc::new(EmbeddedVault::open(data.join("vault.sqlite")).await?), kek).await?;
         let http = config.outbound.client(!config.loopback_http)?;
         let models = Models::open(&data, &store, lifecycle, readiness)?;
         let hub = Self(Arc::new(Parts {

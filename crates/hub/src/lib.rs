@@ -1,9 +1,12 @@
 //! Runs: the integration hub between a product and Microsoft Teams.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "dev")]
+pub mod dev;
 pub mod http;
 pub mod hub;
 pub mod lifecycle;

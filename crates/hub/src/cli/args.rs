@@ -130,6 +130,9 @@ pub struct DevArgs {
     /// Go through one sign-in, one message, a token refresh and a delivery, print what was recorded, and stop.
     #[arg(long)]
     pub once: bool,
+    /// Port of the hub; the simulator takes the next one.
+    #[arg(long, value_name = "PORT", default_value_t = 8400)]
+    pub port: u16,
     #[command(flatten)]
     pub config: ConfigArgs,
     #[command(subcommand)]

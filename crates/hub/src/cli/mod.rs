@@ -43,11 +43,11 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             check_config(&Sources::of_process(config.config), json)?;
         }
         #[cfg(feature = "dev")]
-        Command::Dev(_) | Command::Simulator { .. } => anyhow::bail!("the hub is not wired up"),
-        Command::Serve { .. }
-        | Command::Clients { .. }
-        | Command::ApiKeys { .. }
-        | Command::Projections { .. } => {
+        Command::Dev(args) => return crate::dev::run(args).await,
+        #[cfg(feature = "dev")]
+        Command::Simulator { listen } => return crate::dev::run_simulator(listen).await,
+        Command::Serve { config } => return crate::app::serve(&Sources::of_process(config.config)).await,
+        Command::Clients { .. } | Command::ApiKeys { .. } | Command::Projections { .. } => {
             anyhow::bail!("the hub is not wired up")
         }
         Command::Messages { command, server, json } => messages::run(command, &server, json).await?,

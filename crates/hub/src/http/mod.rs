@@ -7,12 +7,15 @@ pub mod access;
 mod address;
 pub mod auth;
 pub mod extract;
+pub mod idempotency;
 pub mod limits;
 mod observe;
 mod openapi;
 pub mod ops;
+pub mod pages;
 pub mod problem;
 pub mod serve;
+pub mod sign_ins;
 
 pub use observe::RequestId;
 
@@ -68,11 +71,7 @@ pub fn assemble(mut parts: Parts, server: &ServerConfig, limits: &LimitsConfig) 
         request_timeout: server.request_timeout,
         metrics: HttpMetrics::register(&mut parts.metrics),
     });
-    let (described, description) = OpenApiRouter::with_openapi(openapi::Frame::openapi())
-        .merge(ops::routes(parts.readiness, Arc::new(parts.metrics)))
-        .routes(routes!(problem::describe))
-        .merge(parts.api)
-        .split_for_parts();
+    let (described, description) = described(parts.api, parts.readiness, parts.metrics).split_for_parts();
     let description = openapi::complete(&description);
     let router = described
         .merge(openapi::route(&description))
@@ -84,6 +83,24 @@ pub fn assemble(mut parts: Parts, server: &ServerConfig, limits: &LimitsConfig) 
         .layer(from_fn_with_state(front.clone(), auth::gate))
         .layer(from_fn_with_state(front, observe::observe));
     (router, description)
+}
+
+/// What [`assemble`] describes, without a hub behind it.
+pub fn describe<S>(api: OpenApiRouter<S>) -> Value
+where
+    S: Clone + Send + Sync + 'static,
+{
+    openapi::complete(&described(api, Readiness::default(), Registry::default()).into_openapi())
+}
+
+fn described<S>(api: OpenApiRouter<S>, readiness: Readiness, metrics: Registry) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    OpenApiRouter::with_openapi(openapi::Frame::openapi())
+        .merge(ops::routes(readiness, Arc::new(metrics)))
+        .routes(routes!(problem::describe))
+        .merge(api)
 }
 
 #[cfg(test)]

@@ -71,7 +71,10 @@ struct Ops {
     metrics: Arc<Registry>,
 }
 
-pub(super) fn routes(readiness: Readiness, metrics: Arc<Registry>) -> OpenApiRouter {
+pub(super) fn routes<S>(readiness: Readiness, metrics: Arc<Registry>) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     OpenApiRouter::new()
         .routes(routes!(live))
         .routes(routes!(ready))

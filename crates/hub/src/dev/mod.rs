@@ -1,0 +1,295 @@
+//! `chancery dev`: a hub with everything it needs on one machine, Microsoft included, and a clock that can be moved.
+//!
+//! **Invariants.** It listens on this machine only. Its data directory is marked, and `serve` refuses it.
+
+mod once;
+mod pages;
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use domain::{ClientId, CommandId, client};
+use microsoft_simulator::{Settings, Simulator, serve_simulator, simulator};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{
+    app::{self, DEV_MARK},
+    cli::args::{ClockCommand, DevArgs, DevCommand},
+    cli::client::DEV_FILE,
+    clock::{Ids as _, MovableClock, SystemIds},
+    commands::{Context, Failure},
+    config::{Config, Sources},
+    http::{self, auth::ApiKey},
+    hub::Hub,
+    lifecycle::{Lifecycle, signals},
+    logging,
+};
+
+/// The client of the API that plays the product's backend.
+pub const CLIENT: &str = "dev";
+
+/// Runs `chancery dev` and what belongs to it.
+pub async fn run(args: DevArgs) -> Result<ExitCode> {
+    match args.command {
+        Some(DevCommand::Clock { command: ClockCommand::Advance { by } }) => advance(by).await,
+        None if args.once => once::run().await,
+        None => serve(args).await,
+    }
+}
+
+/// What `chancery dev` leaves for the other commands; readable by its user only.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DevFile {
+    pub url: String,
+    pub api_key: String,
+    pub control_token: String,
+    pub simulator_url: String,
+}
+
+async fn serve(args: DevArgs) -> Result<ExitCode> {
+    let directory = PathBuf::from(DEV_FILE).parent().map(Path::to_path_buf).unwrap_or_default();
+    let listeners = Listeners::fixed(args.port)?;
+    let lifecycle = Lifecycle::new();
+    let dev = Dev::start(&directory, listeners, Sources::of_process(args.config.config), &lifecycle).await?;
+    let file = directory.join("dev.json");
+    write_private(&file, &serde_json::to_vec_pretty(&dev.file)?)?;
+    eprint!("{}", dev.greeting());
+    let deadline = dev.hub.config.server.shutdown_deadline;
+    let code = lifecycle.run(deadline, signals()?).await;
+    std::fs::remove_file(&file)?;
+    Ok(code)
+}
+
+/// Sockets of the hub and of the simulator.
+pub struct Listeners {
+    hub: TcpListener,
+    simulator: TcpListener,
+}
+
+impl Listeners {
+    /// The simulator's port is the one behind the hub's.
+    fn fixed(port: u16) -> Result<Self> {
+        let next = port
+            .checked_add(1)
+            .context("--port must be less than 65535, since the simulator takes the next one")?;
+        let bind = |port| http::serve::bind((Ipv4Addr::LOCALHOST, port).into());
+        Ok(Self { hub: bind(port)?, simulator: bind(next)? })
+    }
+
+    /// Whatever ports are free.
+    pub fn free() -> Result<Self> {
+        let bind = || http::serve::bind((Ipv4Addr::LOCALHOST, 0).into());
+        Ok(Self { hub: bind()?, simulator: bind()? })
+    }
+}
+
+/// A running hub with its simulator.
+pub struct Dev {
+    pub hub: Hub,
+    pub simulator: Simulator,
+    pub file: DevFile,
+}
+
+impl Dev {
+    /// Starts both in `directory`, which is made if need be.
+    pub async fn start(
+        directory: &Path,
+        listeners: Listeners,
+        mut sources: Sources,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self> {
+        let data = prepare(directory)?;
+        let localhost = |listener: &TcpListener| {
+            anyhow::Ok(format!("http://localhost:{}", listener.local_addr()?.port()))
+        };
+        let (url, simulator_url) = (localhost(&listeners.hub)?, localhost(&listeners.simulator)?);
+        let settings = Settings {
+            public_url: Some(simulator_url.clone()),
+            control_token: SystemIds.uuid().to_string(),
+            client_secret: format!("simulated.{}", SystemIds.uuid()),
+            redirect_uris: vec![format!("{url}{}", crate::services::sign_ins::CALLBACK)],
+            ..Settings::default()
+        };
+        sources.loopback_http = true;
+        sources.presets = presets(directory, &data, &url, &simulator_url, &settings);
+        let config = Config::load(&sources)?;
+        logging::init(&config.log);
+
+        let control_token = settings.control_token.clone();
+        let simulator = start_simulator(listeners.simulator, settings, lifecycle)?;
+        let clock = Arc::new(MovableClock::new(clock_offset(&data)?));
+        simulator.advance_clock(clock_offset(&data)?);
+        let control = pages::Control {
+            clock: clock.clone(),
+            simulator: simulator.clone(),
+            token: control_token.clone(),
+            data: data.clone(),
+            simulator_url: simulator_url.clone(),
+        };
+        let more = |hub: &Hub| pages::routes(hub.clone(), control);
+        let hub = app::start(config, clock, Arc::new(SystemIds), lifecycle, listeners.hub, more).await?;
+        let api_key = api_key(&hub, &format!("{url}/dev/return")).await?;
+        let file = DevFile { url, api_key: api_key.expose().to_owned(), control_token, simulator_url };
+        Ok(Self { hub, simulator, file })
+    }
+
+    fn greeting(&self) -> String {
+        let DevFile { url, api_key, simulator_url, .. } = &self.file;
+        format!(
+            "\n  Chancery runs, with a simulated Microsoft beside it.\n\n  \
+             1. Sign somebody in:      {url}/dev\n  \
+             2. Send them a message:\n\n     \
+                curl -X POST {url}/v1/messages -H 'Authorization: Bearer {api_key}' \\\n       \
+                  -H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s%N)\" \\\n       \
+                  -d '{{\"recipient\":{{\"account\":\"u-1001\"}},\"content\":{{\"type\":\"text\",\"text\":\"Hello from the product\"}}}}'\n\n  \
+             3. See it arrive:         {simulator_url}/teams\n  \
+             4. Move the clock:        chancery dev clock advance 2h\n  \
+             5. Read the whole story:  chancery history --account u-1001\n\n  \
+             API: {url}/openapi.json   Ctrl-C stops it; the data stays in .chancery/.\n\n"
+        )
+    }
+}
+
+/// Makes the directory with its key and its mark. Answers where the data are.
+fn prepare(directory: &Path) -> Result<PathBuf> {
+    let data = directory.join("data");
+    std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+    std::fs::write(data.join(DEV_MARK), "").with_context(|| format!("writing to {}", data.display()))?;
+    let key = directory.join("key");
+    if !key.exists() {
+        custody::KeyEncryptionKey::create_file(&key)?;
+    }
+    Ok(data)
+}
+
+fn presets(
+    directory: &Path,
+    data: &Path,
+    url: &str,
+    simulator_url: &str,
+    settings: &Settings,
+) -> Vec<(&'static str, toml::Value)> {
+    let text = |text: &str| toml::Value::String(text.to_owned());
+    let path = |path: &Path| text(&path.to_string_lossy());
+    vec![
+        ("server.public_url", text(url)),
+        ("data.directory", path(data)),
+        ("keys.key_encryption_key_file", path(&directory.join("key"))),
+        ("microsoft.authority", text(simulator_url)),
+        ("microsoft.graph_base", text(&format!("{simulator_url}/v1.0"))),
+        ("microsoft.client_id", text(&settings.client_id.to_string())),
+        ("microsoft.client_secret", text(&settings.client_secret)),
+        ("microsoft.teams_app_external_id", text(&settings.teams_app_id)),
+        ("sign_in.tenants", text("open")),
+        ("log.level", text("warn")),
+    ]
+}
+
+fn start_simulator(listener: TcpListener, settings: Settings, lifecycle: &Lifecycle) -> Result<Simulator> {
+    let (router, handle) = simulator(settings)?;
+    let stopping = lifecycle.stopping();
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let served = handle.clone();
+    lifecycle.spawn("simulator", async move {
+        serve_simulator(listener, router, served, async move { stopping.cancelled().await }).await
+    });
+    Ok(handle)
+}
+
+/// Runs the simulator alone.
+pub async fn run_simulator(listen: std::net::SocketAddr) -> Result<ExitCode> {
+    let listener = http::serve::bind(listen)?;
+    let settings = Settings {
+        control_token: SystemIds.uuid().to_string(),
+        redirect_uris: vec![format!("http://localhost:8400{}", crate::services::sign_ins::CALLBACK)],
+        public_url: Some(format!("http://localhost:{}", listener.local_addr()?.port())),
+        ..Settings::default()
+    };
+    let lifecycle = Lifecycle::new();
+    eprintln!(
+        "The simulator listens.\n  authority      {0}\n  graph_base     {0}/v1.0\n  client_id      {1}\n  \
+         client_secret  {2}\n  Teams app      {3}\n  redirect URI   {4}\n  Teams page     {0}/teams\n  control token  {5}",
+        settings.public_url.as_deref().unwrap_or_default(),
+        settings.client_id,
+        settings.client_secret,
+        settings.teams_app_id,
+        settings.redirect_uris.join(" "),
+        settings.control_token,
+    );
+    start_simulator(listener, settings, &lifecycle)?;
+    Ok(lifecycle.run(Duration::from_secs(5), signals()?).await)
+}
+
+/// A key for this run. The client keeps its messages and sign-ins from run to run.
+async fn api_key(hub: &Hub, return_url: &str) -> Result<ApiKey> {
+    let client: ClientId = CLIENT.parse()?;
+    let context = Context::hub("dev", CLIENT);
+    let command_id = |what: &str| CommandId::new(format!("{what}/{}", hub.ids.uuid()));
+    let return_urls = vec![return_url.to_owned()];
+    let create = client::Command::Create { role: client::Role::Admin, tenants: None, return_urls };
+    match hub.commands.execute::<client::Client>(&client, &command_id("create"), &context, create).await {
+        Ok(_) | Err(Failure::Refused(client::Refusal::Exists)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let key = ApiKey::generate(&ring::rand::SystemRandom::new());
+    let expires_at = Some(hub.clock.now() + Duration::from_hours(24 * 365));
+    let create = client::Command::CreateKey { key: hub.ids.uuid(), hash: key.hash(), expires_at };
+    let done = hub.commands.execute::<client::Client>(&client, &command_id("key"), &context, create).await?;
+    hub.clients.wait_for(done.after().position, Duration::from_secs(30)).await?;
+    hub.keys.reload(hub).await?;
+    Ok(key)
+}
+
+const CLOCK_FILE: &str = "clock-offset-s";
+
+/// How far the clock was moved in this directory; time must not run back when `dev` is started again.
+fn clock_offset(data: &Path) -> Result<Duration> {
+    match std::fs::read_to_string(data.join(CLOCK_FILE)) {
+        Ok(text) => Ok(Duration::from_secs(text.trim().parse()?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Duration::ZERO),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn keep_clock_offset(data: &Path, offset: Duration) -> Result<()> {
+    Ok(std::fs::write(data.join(CLOCK_FILE), offset.as_secs().to_string())?)
+}
+
+/// `chancery dev clock advance`: asks the `chancery dev` that runs in this directory.
+async fn advance(by: Duration) -> Result<ExitCode> {
+    let file = std::fs::read(DEV_FILE)
+        .with_context(|| format!("{DEV_FILE} is not here: start `chancery dev` in this directory first"))?;
+    let file: DevFile = serde_json::from_slice(&file).with_context(|| format!("reading {DEV_FILE}"))?;
+    let url = Url::parse(&file.url)?.join("/dev/clock/advance")?;
+    let config = microsoft::OutboundConfig {
+        ca_file: None,
+        https_only: false,
+        connect_timeout: Duration::from_secs(2),
+        request_timeout: Duration::from_secs(10),
+        user_agent: "chancery".into(),
+    };
+    let request = microsoft::http_client(&config)?.post(url).bearer_auth(&file.control_token);
+    let answer = request.json(&serde_json::json!({ "seconds": by.as_secs() })).send().await;
+    let answer = answer.map_err(reqwest::Error::without_url).context("`chancery dev` does not answer")?;
+    if !answer.status().is_success() {
+        bail!("`chancery dev` answered {}: {}", answer.status(), answer.text().await?);
+    }
+    let now: pages::Now = answer.json().await?;
+    println!("It is now {} for the hub and for Microsoft.", now.now);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content).with_context(|| format!("writing {}", path.display()))
+}
