@@ -10,6 +10,8 @@
 pub mod clients;
 pub mod connections;
 pub mod due;
+#[cfg(test)]
+mod fixtures;
 pub mod messages;
 mod projection;
 pub mod runner;

@@ -121,3 +121,6 @@ impl Projection for Clients {
 pub async fn all(model: &ReadModel<Clients>) -> Result<Vec<(ClientId, ClientRow)>> {
     model.query(|reader| reader.select(0, "SELECT key, body FROM clients ORDER BY key", [])).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,8 +66,8 @@ pub struct ConnectionRow {
     pub linked_at: Timestamp,
     pub changed_at: Timestamp,
     pub chat_known: bool,
-    /// Name, user principal name and e-mail, sealed.
-    pub profile: Sealed,
+    /// Name, user principal name and e-mail, sealed; `None` before the connection's own first event.
+    pub profile: Option<Sealed>,
     /// The product's accounts of this person, each sealed.
     pub accounts: BTreeMap<AccountHash, Sealed>,
 }
@@ -96,7 +96,7 @@ pub struct TenantRow {
 /// An event that this projection folds.
 pub enum Event {
     Connection { connection: ConnectionId, event: connection::Event, at: Timestamp },
-    Account { hash: AccountHash, event: account::Event },
+    Account { hash: AccountHash, event: account::Event, at: Timestamp },
     Tenant { tenant: TenantId, event: tenant::Event, at: Timestamp },
 }
 
@@ -126,7 +126,8 @@ impl Projection for Connections {
         }
         if let Some(of_account) = event.decode::<Account>()? {
             let hash = event.stream.split_once('-').map_or("", |(_, hash)| hash);
-            return Ok(Some(Event::Account { hash: AccountHash(hash.into()), event: of_account }));
+            let (hash, at) = (AccountHash(hash.into()), event.about()?.recorded_at);
+            return Ok(Some(Event::Account { hash, event: of_account, at }));
         }
         Ok(match event.decode::<Tenant>()? {
             Some(of_tenant) => Some(Event::Tenant {
@@ -159,15 +160,22 @@ impl Projection for Connections {
             (Some(Row::Connection(row)), Event::Connection { event, at, .. }) => {
                 Some(Row::Connection(row.after(event, *at)))
             }
-            (Some(Row::Connection(row)), Event::Account { hash, event }) => {
-                Some(Row::Connection(row.with_account(hash, event)))
+            (Some(Row::Connection(row)), Event::Account { hash, event, at }) => {
+                row.with_account(hash, event, *at).map(Row::Connection)
             }
-            (None, Event::Connection { event, at, .. }) => {
-                ConnectionRow::first(event, *at).map(Row::Connection)
+            (
+                None,
+                Event::Connection { event: connection::Event::Linked { person, profile, .. }, at, .. },
+            ) => {
+                let row =
+                    ConnectionRow { profile: Some(profile.clone()), ..ConnectionRow::new(*person, *at) };
+                Some(Row::Connection(Box::new(row)))
             }
-            // The account's event comes before the connection's first; see `ConnectionRow::first`.
-            (None, Event::Account { hash, event: account::Event::Linked { person, account, .. } }) => {
-                Some(Row::Connection(Box::new(ConnectionRow::expected(*person, hash, account))))
+            // A completed sign-in is recorded in the account's stream first, then in the connection's.
+            (None, Event::Account { hash, event: account::Event::Linked { person, account, .. }, at }) => {
+                let accounts = BTreeMap::from([(hash.clone(), account.clone())]);
+                let row = ConnectionRow { accounts, ..ConnectionRow::new(*person, *at) };
+                Some(Row::Connection(Box::new(row)))
             }
             (row, _) => row,
         }
@@ -210,10 +218,9 @@ impl TenantRow {
 }
 
 impl ConnectionRow {
-    fn first(event: &connection::Event, at: Timestamp) -> Option<Box<Self>> {
-        let connection::Event::Linked { person, profile, .. } = event else { return None };
-        Some(Box::new(Self {
-            person: *person,
+    fn new(person: PersonId, at: Timestamp) -> Self {
+        Self {
+            person,
             status: Status::Absent,
             why: None,
             diagnosis: None,
@@ -221,42 +228,32 @@ impl ConnectionRow {
             linked_at: at,
             changed_at: at,
             chat_known: false,
-            profile: profile.clone(),
+            profile: None,
             accounts: BTreeMap::new(),
-        }))
-    }
-
-    /// An account names its person a moment before the connection's own stream begins.
-    fn expected(person: PersonId, hash: &AccountHash, account: &Sealed) -> Self {
-        Self {
-            person,
-            status: Status::Absent,
-            why: None,
-            diagnosis: None,
-            grant: None,
-            linked_at: Timestamp::default(),
-            changed_at: Timestamp::default(),
-            chat_known: false,
-            // Replaced by the profile that the connection's first event brings.
-            profile: account.clone(),
-            accounts: BTreeMap::from([(hash.clone(), account.clone())]),
         }
     }
 
-    fn with_account(mut self: Box<Self>, hash: &AccountHash, event: &account::Event) -> Box<Self> {
+    /// `None` where the account was all there was of the connection.
+    fn with_account(
+        mut self: Box<Self>,
+        hash: &AccountHash,
+        event: &account::Event,
+        at: Timestamp,
+    ) -> Option<Box<Self>> {
         match event {
             account::Event::Linked { account, .. } => _ = self.accounts.insert(hash.clone(), account.clone()),
             account::Event::Unlinked { .. } => _ = self.accounts.remove(hash),
             account::Event::LinkRefused { .. } => {}
         }
-        self
+        self.changed_at = at;
+        (self.profile.is_some() || !self.accounts.is_empty()).then_some(self)
     }
 
     fn after(mut self: Box<Self>, event: &connection::Event, at: Timestamp) -> Box<Self> {
         self.changed_at = at;
         match event {
             connection::Event::Linked { profile, .. } => {
-                self.profile = profile.clone();
+                self.profile = Some(profile.clone());
                 if self.grant.is_none() {
                     self.linked_at = at;
                 }
@@ -308,3 +305,6 @@ impl ConnectionRow {
         (self.status, self.why, self.diagnosis) = (status, why, diagnosis.cloned());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,9 +81,12 @@ pub struct LaneRow {
     pub not_before: Option<Timestamp>,
     pub open: Option<Open>,
     pub parked: Option<Parked>,
-    /// Unknown ones that wait at the front to be sent again.
+    /// Unknown ones that go again, until they are concluded.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub again: BTreeSet<MessageId>,
+    /// The open one is known to have arrived by an earlier attempt; it is no longer among the pending.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub arrived: bool,
 }
 
 /// A message that is not concluded. What it says is read from its own stream when its turn comes.
@@ -245,7 +248,7 @@ impl Projection for Due {
             Row::Lane(row) => vec![
                 or_null(row.ready_at().map(micros)),
                 Value::Integer(row.open.is_some().into()),
-                or_null(row.parked.as_ref().map(|parked| number(parked.grant_number))),
+                or_null(row.waits_for_grant().map(|parked| number(parked.grant_number))),
             ],
             Row::Message(row) => vec![Value::Text(row.lane.to_string()), number(row.position)],
             Row::Connection(row) => {
@@ -271,6 +274,20 @@ impl LaneRow {
             (Some(_), _) => None,
             (None, Some(parked)) => parked.look_again_at,
             (None, None) => Some(self.not_before.unwrap_or_default()),
+        }
+    }
+
+    /// What a grant later than the one it names would end.
+    fn waits_for_grant(&self) -> Option<&Parked> {
+        self.parked.as_ref().filter(|_| self.pending > 0)
+    }
+
+    /// Nothing more is to be done for the message.
+    fn conclude(&mut self, message: MessageId) {
+        self.open = None;
+        if !std::mem::take(&mut self.arrived) {
+            self.pending = self.pending.saturating_sub(1);
+            self.again.remove(&message);
         }
     }
 }
@@ -302,6 +319,7 @@ fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
                 open: None,
                 parked: None,
                 again: BTreeSet::new(),
+                arrived: false,
             });
             row.pending += 1;
             Some(row)
@@ -322,30 +340,29 @@ fn in_lane(mut row: LaneRow, event: &lane::Event) -> LaneRow {
             row.open =
                 Some(Open { message: *message, attempt: *attempt, hub: *hub, timeout_ms: *timeout_ms });
             row.not_before = None;
-            row.again.remove(message);
         }
         // Word that an unknown one arrived after all concludes nothing, unless it was to go again.
         lane::Event::Delivered { message, attempt, .. } if !open(&row, message, attempt) => {
-            row.pending = row.pending.saturating_sub(row.again.remove(message).into());
+            if row.again.remove(message) {
+                row.pending = row.pending.saturating_sub(1);
+                row.arrived |= row.open.as_ref().is_some_and(|open| open.message == *message);
+            }
         }
-        lane::Event::Delivered { .. }
-        | lane::Event::Unknown { .. }
-        | lane::Event::Rejected { .. }
-        | lane::Event::DeadLettered { .. }
-        | lane::Event::Expired { .. } => {
-            row.pending = row.pending.saturating_sub(1);
-            row.open = None;
-        }
+        lane::Event::Delivered { message, .. }
+        | lane::Event::Unknown { message, .. }
+        | lane::Event::Rejected { message, .. }
+        | lane::Event::DeadLettered { message, .. }
+        | lane::Event::Expired { message, .. } => row.conclude(*message),
         lane::Event::Resent { message, .. } => {
             row.pending += 1;
             row.again.insert(*message);
         }
         lane::Event::Deferred { until, .. } => {
-            row.open = None;
+            (row.open, row.arrived) = (None, false);
             row.not_before = Some(*until);
         }
         lane::Event::Parked { parked, .. } => {
-            row.open = None;
+            (row.open, row.arrived) = (None, false);
             row.parked = Some(parked.clone());
         }
         lane::Event::Resumed { .. } => {
@@ -449,3 +466,6 @@ fn evolve_sign_in(row: Option<SignInRow>, event: &Event) -> Option<SignInRow> {
         _ => row,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,8 +180,9 @@ impl Projection for Messages {
 
     fn evolve(key: &Key, row: Option<Row>, event: &Event) -> Option<Row> {
         match (key, event, row) {
-            (Key::Lane(_), Event::Lane { event: lane::Event::Parked { parked, .. }, at, .. }, _) => {
-                Some(Row::Lane(LaneRow { parked: parked.clone(), since: *at }))
+            (Key::Lane(_), Event::Lane { event: lane::Event::Parked { parked, .. }, at, .. }, row) => {
+                let since = if let Some(Row::Lane(before)) = row { before.since } else { *at };
+                Some(Row::Lane(LaneRow { parked: parked.clone(), since }))
             }
             (Key::Lane(_), _, _) => None,
             (Key::Message(_), Event::Accepted { position, accepted, at, .. }, _) => {
@@ -229,6 +230,10 @@ impl MessageRow {
     }
 
     fn after(mut self: Box<Self>, event: &lane::Event, at: Timestamp) -> Box<Self> {
+        // It arrived; what comes of a later attempt, begun before that was known, takes nothing back.
+        if self.status == Status::Delivered {
+            return self;
+        }
         self.changed_at = at;
         self.deferred = None;
         let (status, diagnosis) = match event {
@@ -258,3 +263,6 @@ impl MessageRow {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

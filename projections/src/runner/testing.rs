@@ -93,6 +93,23 @@ pub(crate) async fn rows_of<P: Projection>(events: &[Told]) -> Rows<P> {
     rebuilt
 }
 
+/// A read model that has everything, to be queried.
+pub(crate) struct Open<P: Projection> {
+    pub(crate) model: ReadModel<P>,
+    _directory: tempfile::TempDir,
+}
+
+/// Rebuilds the read model of these events.
+pub(crate) async fn open_for_reading<P: Projection>(events: &[Told]) -> Open<P> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open_store(directory.path());
+    append(&*store, events).await;
+    rebuild::<P>(store.clone(), directory.path()).await.expect("it rebuilds");
+    // Nobody follows: nothing is appended any more.
+    let (model, _) = ReadModel::<P>::open(directory.path(), store).expect("it opens");
+    Open { model, _directory: directory }
+}
+
 /// All rows, having followed to the head with a running follower and verified what is there.
 pub(crate) async fn follow_and_read<P: Projection>(store: Arc<dyn EventStore>, data: &Path) -> Rows<P> {
     let head = store.head().await.expect("the store answers");
