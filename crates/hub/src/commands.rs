@@ -132,6 +132,9 @@ impl<A: Aggregate> Done<A> {
     }
 }
 
+/// What a command is answered with.
+pub type Answer<A> = Result<Done<A>, Failure<<A as Aggregate>::Refusal>>;
+
 /// Why a command was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure<R> {
@@ -169,7 +172,7 @@ impl Commands {
         command_id: &CommandId,
         context: &Context,
         command: A::Command,
-    ) -> Result<Done<A>, Failure<A::Refusal>>
+    ) -> Answer<A>
     where
         A: Aggregate,
         A::Command: Clone,
@@ -186,7 +189,7 @@ impl Commands {
         command_id: &CommandId,
         context: &Context,
         command: A::Command,
-    ) -> Result<Done<A>, Failure<A::Refusal>>
+    ) -> Answer<A>
     where
         A: Aggregate,
         A::Command: Clone,
@@ -199,13 +202,12 @@ impl Commands {
         &self,
         commands: Vec<(String, CommandId, A::Command)>,
         context: &Context,
-    ) -> Vec<Result<Done<A>, Failure<A::Refusal>>>
+    ) -> Vec<Answer<A>>
     where
         A: Aggregate,
         A::Command: Clone,
     {
-        let mut answers: Vec<Option<Result<Done<A>, Failure<A::Refusal>>>> =
-            Vec::with_capacity(commands.len());
+        let mut answers: Vec<Option<Answer<A>>> = Vec::with_capacity(commands.len());
         let mut appends = Vec::new();
         let mut waiting = Vec::new();
         for (index, (id, command_id, command)) in commands.iter().enumerate() {
@@ -267,7 +269,7 @@ impl Commands {
         command_id: &CommandId,
         context: &Context,
         command: A::Command,
-    ) -> Result<Done<A>, Failure<A::Refusal>>
+    ) -> Answer<A>
     where
         A: Aggregate,
         A::Command: Clone,

@@ -2,6 +2,7 @@
 //!
 //! **Invariants.** It listens on this machine only. Its data directory is marked, and `serve` refuses it.
 
+mod browser;
 mod once;
 mod pages;
 

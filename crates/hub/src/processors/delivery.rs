@@ -17,6 +17,7 @@ use microsoft::{ChatMessage, Failure, FoundChat, Posted, graph::ForbiddenBecause
 use projections::due::{LaneRow, queries};
 use secrecy::SecretString;
 use store::{Position, StoreError};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff,
@@ -77,10 +78,13 @@ struct Memory {
     refused: bool,
 }
 
-/// Works a lane until it has to wait.
-pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
+/// Works a lane until it has to wait, or the hub stops.
+pub(super) async fn work(hub: &Hub, lane: ConnectionId, stopping: &CancellationToken) -> Result<Left> {
     let mut memory = Memory::default();
     for _ in 0..IN_A_ROW_MAX {
+        if stopping.is_cancelled() {
+            break;
+        }
         if let Some(left) = step(hub, lane, &mut memory).await? {
             return Ok(left);
         }
@@ -155,6 +159,10 @@ async fn prepare(hub: &Hub, turn: &Turn, memory: &mut Memory) -> Result<Found<Re
     let (access, grant, generation) = match tokens::fresh(hub, turn.lane).await? {
         Fresh::Token { access, grant, generation } => (access, grant, generation),
         Fresh::Broken(status) => return Ok(Found::Decided(park_broken(hub, turn, status).await?)),
+        // Nothing new was learned, so there is nothing to record.
+        Fresh::Later { until, diagnosis } if diagnosis == Diagnosis::default() => {
+            return Ok(Found::Leave(Left::At(until)));
+        }
         Fresh::Later { until, diagnosis } => {
             let why = DeferReason::TokenUnavailable;
             return Ok(Found::Decided(Outcome::Deferred { until, why, diagnosis }));

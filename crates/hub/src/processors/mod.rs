@@ -23,7 +23,7 @@ pub use pace::Pace;
 use crate::{clock::Ids, hub::Hub, lifecycle::Lifecycle};
 
 /// How long to wait for `due` before saying so in the log and waiting on.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// After something went wrong in a processor: pause, then look again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -32,7 +32,7 @@ pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     let head = hub.store.head().await?;
     let stopping = lifecycle.stopping();
     lifecycle.spawn("keys", keys(hub.clone(), stopping.clone()));
-    lifecycle.spawn("outbox", outbox::run(hub.clone(), head, lifecycle.clone()));
+    lifecycle.spawn("outbox", outbox::run(hub.clone(), head, stopping.clone()));
     lifecycle.spawn("tokens", tokens::run(hub.clone(), head, stopping.clone()));
     lifecycle.spawn("sign-ins", sign_ins::run(hub.clone(), head, stopping));
     Ok(())
@@ -81,7 +81,7 @@ async fn wait<K: projections::Key>(
             None => std::future::pending().await,
         }
     };
-    let changed = async {
+    let news = async {
         loop {
             match changes.next().await {
                 Some(Change::Rows(keys)) if !keys.iter().any(&concerns) => {}
@@ -92,7 +92,7 @@ async fn wait<K: projections::Key>(
     tokio::select! {
         () = stopping.cancelled() => false,
         () = until => true,
-        there = changed => there,
+        there = news => there,
     }
 }
 

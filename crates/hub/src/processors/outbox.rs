@@ -14,9 +14,10 @@ use domain::{ConnectionId, Diagnosis, Timestamp, lane::Outcome};
 use projections::{Change, due::Key, due::queries};
 use store::Position;
 use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{PAUSE, caught_up, delivery};
-use crate::{config::UnknownOutcome, hub::Hub, lifecycle::Lifecycle, metrics::DeliveryOutcome};
+use crate::{config::UnknownOutcome, hub::Hub, metrics::DeliveryOutcome};
 
 /// What a task found about its lane when it left it.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +30,7 @@ pub(super) enum Left {
     At(Timestamp),
 }
 
-pub(super) async fn run(hub: Hub, head: Position, lifecycle: Lifecycle) -> Result<()> {
-    let stopping = lifecycle.stopping();
+pub(super) async fn run(hub: Hub, head: Position, stopping: CancellationToken) -> Result<()> {
     let mut changes = hub.due.changes();
     if !caught_up(&hub.due, head, &stopping).await {
         return Ok(());
@@ -39,7 +39,7 @@ pub(super) async fn run(hub: Hub, head: Position, lifecycle: Lifecycle) -> Resul
     let mut lanes = Lanes::default();
     lanes.look(&hub).await?;
     loop {
-        lanes.start_tasks(&hub);
+        lanes.start_tasks(&hub, &stopping);
         let (at, until) = (lanes.next_at(), lanes.next_until());
         let Lanes { tasks, .. } = &mut lanes;
         tokio::select! {
@@ -131,14 +131,14 @@ impl Lanes {
         }
     }
 
-    fn start_tasks(&mut self, hub: &Hub) {
+    fn start_tasks(&mut self, hub: &Hub, stopping: &CancellationToken) {
         while self.worked.len() < hub.config.delivery.concurrency {
             let Some(lane) = self.ready.pop_front() else { return };
             self.queued.remove(&lane);
             self.worked.insert(lane, false);
-            let hub = hub.clone();
+            let (hub, stopping) = (hub.clone(), stopping.clone());
             self.tasks.spawn(async move {
-                let left = delivery::work(&hub, lane).await.unwrap_or_else(|error| {
+                let left = delivery::work(&hub, lane, &stopping).await.unwrap_or_else(|error| {
                     tracing::warn!(lane.id = %lane, error = format!("{error:#}"), "A lane could not be worked; trying again.");
                     Left::Until(Instant::now() + PAUSE)
                 });

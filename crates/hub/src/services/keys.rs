@@ -18,23 +18,28 @@ use crate::{
 
 /// Clients by the hashes of their keys.
 #[derive(Default)]
-pub struct Keys(RwLock<HashMap<String, (ClientId, ClientRow)>>);
+pub struct Keys {
+    by_hash: RwLock<HashMap<String, (ClientId, ClientRow)>>,
+    /// Held from reading to replacing, so that what was read earlier never replaces what was read later.
+    reloading: tokio::sync::Mutex<()>,
+}
 
 impl Keys {
     /// Reads all clients anew.
     pub async fn reload(&self, hub: &Hub) -> Result<()> {
+        let _reloading = self.reloading.lock().await;
         let mut by_hash = HashMap::new();
         for (client, row) in clients::all(&hub.clients).await? {
             for key in row.keys.values() {
                 by_hash.insert(key.hash.clone(), (client.clone(), row.clone()));
             }
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = by_hash;
+        *self.by_hash.write().unwrap_or_else(PoisonError::into_inner) = by_hash;
         Ok(())
     }
 
     fn find(&self, hash: &str, now: Timestamp) -> Option<Caller> {
-        let by_hash = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let by_hash = self.by_hash.read().unwrap_or_else(PoisonError::into_inner);
         let (client, row) = by_hash.get(hash)?;
         let good = row.keys.values().any(|key| key.hash == hash && key.is_good(now));
         good.then(|| Caller { client: client.clone(), role: row.role, tenants: row.tenants.clone() })

@@ -61,8 +61,9 @@ pub enum NotAccepted {
 pub async fn accept(hub: &Hub, caller: &Caller, key: &str, draft: Draft) -> Result<Receipt, NotAccepted> {
     let (id, accepted) = prepare(hub, caller, key, &draft).await?;
     let context = context(caller, id).of_tenant(accepted.person.tenant);
+    let command_id = command_id(&accepted);
     let command = Command::Accept(Box::new(accepted));
-    let done = hub.commands.begin::<Message>(id, &command_id(), &context, command).await;
+    let done = hub.commands.begin::<Message>(id, &command_id, &context, command).await;
     receipt(id, done.map(crate::commands::Done::into_after))
 }
 
@@ -85,7 +86,9 @@ pub async fn accept_many(
     }
     let commands = ready
         .iter()
-        .map(|(_, id, accepted)| (id.to_string(), command_id(), Command::Accept(Box::new(accepted.clone()))))
+        .map(|(_, id, accepted)| {
+            (id.to_string(), command_id(accepted), Command::Accept(Box::new(accepted.clone())))
+        })
         .collect();
     let batch = context(caller, MessageId(hub.ids.uuid()));
     let done = hub.commands.begin_many::<Message>(commands, &batch).await;
@@ -226,8 +229,9 @@ fn context(caller: &Caller, id: MessageId) -> Context {
     Context::client(&caller.client, id.to_string())
 }
 
-fn command_id() -> CommandId {
-    CommandId::new("accept")
+/// Another request under the same key is another command, which the message refuses.
+fn command_id(accepted: &Accepted) -> CommandId {
+    CommandId::new(format!("accept/{}", accepted.request_hash))
 }
 
 fn trouble(error: impl Into<anyhow::Error>) -> NotAccepted {
