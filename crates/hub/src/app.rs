@@ -6,13 +6,14 @@ use anyhow::{Result, ensure};
 use axum::Router;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
+use store::EventStore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     config::{Config, Sources},
     http::{self, Parts, ops::Readiness},
-    hub::Hub,
+    hub::{Hub, open_store},
     lifecycle::{Lifecycle, signals},
     logging,
 };
@@ -51,8 +52,22 @@ pub async fn start(
     listener: TcpListener,
     more: impl FnOnce(&Hub) -> Router,
 ) -> Result<Hub> {
+    let store = Arc::new(open_store(&config.data.directory)?);
+    start_on(store, config, clock, ids, lifecycle, listener, more).await
+}
+
+/// The same on a store that the caller opened.
+pub async fn start_on(
+    store: Arc<dyn EventStore>,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    lifecycle: &Lifecycle,
+    listener: TcpListener,
+    more: impl FnOnce(&Hub) -> Router,
+) -> Result<Hub> {
     let readiness = Readiness::default();
-    let hub = Hub::start(config, clock, ids, lifecycle, &readiness).await?;
+    let hub = Hub::start_on(store, config, clock, ids, lifecycle, &readiness).await?;
     let pages = http::pages::routes(hub.clone()).merge(more(&hub));
     let mut metrics = Registry::default();
     hub.metrics.register(&mut metrics);
@@ -73,7 +88,7 @@ pub async fn start(
 
 /// All routes under `/v1`.
 pub fn api() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new().merge(http::sign_ins::routes())
+    OpenApiRouter::new().merge(http::sign_ins::routes()).merge(http::v1::routes())
 }
 
 /// The description of the API, as `/openapi.json` serves it.

@@ -69,9 +69,21 @@ impl Hub {
         lifecycle: &Lifecycle,
         readiness: &Readiness,
     ) -> Result<Self> {
+        let store = Arc::new(open_store(&config.data.directory)?);
+        Self::start_on(store, config, clock, ids, lifecycle, readiness).await
+    }
+
+    /// The same on a store that the caller opened.
+    pub async fn start_on(
+        store: Arc<dyn EventStore>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        lifecycle: &Lifecycle,
+        readiness: &Readiness,
+    ) -> Result<Self> {
         let data = config.data.directory.clone();
         let kek = config.keys.load()?;
-        let store: Arc<dyn EventStore> = Arc::new(open_store(&data)?);
         let custody =
             Custody::open(Arc::new(EmbeddedVault::open(data.join("vault.sqlite")).await?), kek).await?;
         let http = config.outbound.client(!config.loopback_http)?;

@@ -30,6 +30,9 @@ const ALL: Access = Roles(&[Service, Auditor, Operator, Admin]);
 const READERS: Access = Roles(&[Auditor, Operator, Admin]);
 const SENDERS: Access = Roles(&[Service, Admin]);
 const HISTORIANS: Access = Roles(&[Auditor, Admin]);
+const ADMINS: Access = Roles(&[Admin]);
+const OPERATORS: Access = Roles(&[Operator, Admin]);
+const UNLINKERS: Access = Roles(&[Service, Operator, Admin]);
 
 /// Method, route as registered, and who may use it. `HEAD` goes with `GET`.
 pub const TABLE: &[(Method, &str, Access)] = &[
@@ -51,10 +54,26 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/v1/sign-ins/{id}", SENDERS),
     (Method::POST, "/v1/sign-ins/{id}/confirm", SENDERS),
     (Method::POST, "/v1/messages", SENDERS),
+    (Method::POST, "/v1/messages:batch", SENDERS),
     (Method::GET, "/v1/messages", ALL),
     (Method::GET, "/v1/messages/{id}", ALL),
+    (Method::GET, "/v1/tenants", READERS),
+    (Method::GET, "/v1/tenants/{tid}", READERS),
+    (Method::POST, "/v1/tenants/{tid}/admit", OPERATORS),
+    (Method::POST, "/v1/tenants/{tid}/block", OPERATORS),
+    (Method::GET, "/v1/tenants/{tid}/connections", READERS),
+    // What `?reveal=` shows is for auditors and admins; the handler looks.
+    (Method::GET, "/v1/tenants/{tid}/connections/{oid}", READERS),
     (Method::GET, "/v1/tenants/{tid}/connections/{oid}/history", HISTORIANS),
     (Method::GET, "/v1/accounts/{account}/history", HISTORIANS),
+    (Method::POST, "/v1/accounts/{account}/unlink", UNLINKERS),
+    (Method::GET, "/v1/events", ALL),
+    (Method::POST, "/v1/clients", ADMINS),
+    (Method::GET, "/v1/clients", ADMINS),
+    (Method::POST, "/v1/clients/{client}/keys", ADMINS),
+    (Method::POST, "/v1/clients/{client}/keys/{key}/rotate", ADMINS),
+    (Method::DELETE, "/v1/clients/{client}/keys/{key}", ADMINS),
+    (Method::POST, "/v1/clients/{client}/role", ADMINS),
 ];
 
 /// Who may use the route; otherwise, the methods it has.

@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::{ApiError, Kind};
 
@@ -62,6 +63,20 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 fn not_json(error: &serde_json::Error) -> ApiError {
     let place = format!("line {}, column {}", error.line(), error.column());
     ApiError::new(Kind::InvalidRequest, format!("The body is not JSON: see {place}."))
+}
+
+/// Reads a part of a body that was taken as a value first; `place` is where in the body it stands.
+pub fn parse_part<T: DeserializeOwned>(place: &str, part: Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(part).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
+        wrong(Some(&field), &without_value(&error.inner().to_string()))
+    })
+}
+
+/// What a field of the request has to be, and is not.
+pub fn invalid(field: &str, what: &str) -> ApiError {
+    wrong(Some(field), what)
 }
 
 /// `detail` reads "`recipient.tenant`: must be …"; the field is also a member of the problem.

@@ -120,13 +120,19 @@ impl ApiError {
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
+
+    /// As it is told: alone as the body of an answer, or as a part of one.
+    pub fn problem(&self) -> Problem {
+        let Inner { kind, detail, more, .. } = &*self.0;
+        Problem { detail: Some(detail.clone()), more: more.clone(), ..Problem::of(*kind) }
+    }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Inner { kind, detail, more, retry_after, allow } = *self.0;
+        let problem = self.problem();
+        let Inner { kind, retry_after, allow, .. } = *self.0;
         let status = StatusCode::from_u16(kind.status()).expect("the kinds have good status codes");
-        let problem = Problem { detail: Some(detail), more, ..Problem::of(kind) };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -141,12 +147,6 @@ impl IntoResponse for ApiError {
             headers.insert(header::ALLOW, allow);
         }
         response
-    }
-}
-
-impl From<anyhow::Error> for ApiError {
-    fn from(error: anyhow::Error) -> Self {
-        Self::internal(error)
     }
 }
 
