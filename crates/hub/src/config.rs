@@ -12,7 +12,7 @@ mod sections;
 use std::path::PathBuf;
 
 use layers::Layers;
-pub use layers::Section;
+pub use layers::{Section, is_loopback};
 pub use sections::{
     DataConfig, DeliveryConfig, KeysConfig, MicrosoftConfig, OutboundConfig, SignInConfig, SignInTenants,
     StoreConfig, StoreKind, TokensConfig, UnknownOutcome,

@@ -290,7 +290,8 @@ impl Section<'_> {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the address is one of this machine, whatever the name service says.
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
