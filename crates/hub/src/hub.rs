@@ -172,7 +172,7 @@ fn entra(config: &Config, http: reqwest::Client) -> Result<Entra> {
     Ok(Entra::new(
         EntraConfig {
             authority: microsoft.authority.clone(),
-            issuer_template: None,
+            issuer_template: microsoft.issuer.clone(),
             sign_in_tenant: microsoft.sign_in_tenant.clone(),
             client_id: microsoft.client_id,
             client_secret: microsoft.client_secret.clone(),

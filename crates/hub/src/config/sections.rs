@@ -101,6 +101,8 @@ pub struct MicrosoftConfig {
     pub authorize_url: Option<String>,
     pub token_url: Option<String>,
     pub jwks_url: Option<Url>,
+    /// `{tenantid}` stands for the tenant that an ID token names.
+    pub issuer: Option<String>,
 }
 
 impl MicrosoftConfig {
@@ -125,6 +127,7 @@ impl MicrosoftConfig {
             authorize_url: section.url("authorize_url").and(section.text("authorize_url")),
             token_url: section.url("token_url").and(section.text("token_url")),
             jwks_url: section.url("jwks_url"),
+            issuer: section.url("issuer").and(section.text("issuer")),
         }
     }
 
