@@ -25,6 +25,9 @@ pub(crate) struct Inner {
     pub(crate) signing: hmac::Key,
 }
 
+/// The last of the installation's keys to be drawn.
+const SIGNING: &str = "signing-1";
+
 impl Custody {
     /// Loads the keys of the installation, or draws them in a new vault.
     pub async fn open(vault: Arc<dyn Vault>, kek: KeyEncryptionKey) -> Result<Self, CustodyError> {
@@ -32,8 +35,14 @@ impl Custody {
         // One after the other: a key that does not fit ends it before anything new is written.
         let naming = installation_key(&keyring, "naming-1").await?;
         let lookup = installation_key(&keyring, "lookup-1").await?;
-        let signing = installation_key(&keyring, "signing-1").await?;
+        let signing = installation_key(&keyring, SIGNING).await?;
         Ok(Self(Arc::new(Inner { keyring, naming, lookup, signing })))
+    }
+
+    /// Whether the vault was ever opened. A new one beside a log that has events is not the vault the log was written
+    /// with: it would name every stream anew.
+    pub async fn was_opened(vault: &dyn Vault) -> Result<bool, VaultError> {
+        Ok(vault.get(&EntryId::new(Kind::Installation, SIGNING), None).await?.is_some())
     }
 
     pub fn vault(&self) -> &Arc<dyn Vault> {

@@ -2,8 +2,8 @@
 
 use std::{ops::Deref, path::Path, sync::Arc};
 
-use anyhow::{Context as _, Result};
-use custody::{Custody, EmbeddedVault};
+use anyhow::{Context as _, Result, ensure};
+use custody::{Custody, EmbeddedVault, Vault};
 use domain::HubId;
 use microsoft::{Entra, EntraConfig, Graph, GraphConfig};
 use projections::{
@@ -84,8 +84,8 @@ impl Hub {
     ) -> Result<Self> {
         let data = config.data.directory.clone();
         let kek = config.keys.load()?;
-        let custody =
-            Custody::open(Arc::new(EmbeddedVault::open(data.join("vault.sqlite")).await?), kek).await?;
+        let vault = open_vault(&data, &*store).await?;
+        let custody = Custody::open(vault, kek).await?;
         let http = config.outbound.client(!config.loopback_http)?;
         let models = Models::open(&data, &store, lifecycle, readiness)?;
         let hub = Self(Arc::new(Parts {
@@ -109,6 +109,8 @@ impl Hub {
             clock,
             ids,
         }));
+        // Known keys are let in from the first request on; the rest follows the log.
+        hub.keys.reload(&hub).await?;
         processors::spawn(&hub, lifecycle).await?;
         Ok(hub)
     }
@@ -122,6 +124,19 @@ impl Hub {
 /// Opens the log in the data directory, which is then this process's alone.
 pub fn open_store(data: &Path) -> Result<EmbeddedStore> {
     Ok(EmbeddedStore::open(data, store::embedded::Options::default())?)
+}
+
+/// The vault in the data directory. A log without its vault is not begun anew with: its streams could not be found again.
+async fn open_vault(data: &Path, store: &dyn EventStore) -> Result<Arc<dyn Vault>> {
+    let path = data.join("vault.sqlite");
+    let vault = EmbeddedVault::open(&path).await?;
+    ensure!(
+        store.head().await? == Position::START || Custody::was_opened(&vault).await?,
+        "the log in {} has events, but {} has none of its keys: restore the vault that belongs to this log",
+        data.display(),
+        path.display()
+    );
+    Ok(Arc::new(vault))
 }
 
 /// The read models, each with a task that follows the log.
