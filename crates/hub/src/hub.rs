@@ -16,7 +16,7 @@ use crate::{
     clock::{Clock, Ids},
     commands::Commands,
     config::Config,
-    http::ops::Readiness,
+    http::{ops::Readiness, v1::events::Tails},
     lifecycle::Lifecycle,
     metrics::Metrics,
     processors::{self, Breakers, Pace},
@@ -50,6 +50,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub metrics: Metrics,
+    /// Event tails that are open.
+    pub tails: Tails,
 }
 
 impl Deref for Hub {
@@ -100,6 +102,7 @@ impl Hub {
             breakers: Breakers::default(),
             pace: Pace::new(&config.delivery),
             metrics: Metrics::default(),
+            tails: Tails::new(config.limits.events_streams_max, lifecycle.stopping()),
             clients: models.clients,
             connections: models.connections,
             messages: models.messages,

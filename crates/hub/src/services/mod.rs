@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod clients;
+pub mod history;
 pub mod keys;
 pub mod messages;
 pub mod people;

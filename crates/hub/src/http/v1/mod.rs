@@ -5,6 +5,8 @@ pub mod clients;
 pub mod connections;
 pub mod content;
 mod errors;
+pub mod events;
+pub mod history;
 pub mod messages;
 pub mod paging;
 pub mod tenants;
@@ -21,4 +23,6 @@ pub fn routes() -> OpenApiRouter<Hub> {
         .merge(tenants::routes())
         .merge(clients::routes())
         .merge(connections::routes())
+        .merge(history::routes())
+        .merge(events::routes())
 }

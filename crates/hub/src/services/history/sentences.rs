@@ -1,0 +1,208 @@
+//! Events as plain sentences. Nothing personal stands in them: who it was, the asker knows.
+
+use std::fmt::Display;
+
+use domain::{
+    Diagnosis, MessageId, SignInId, account, connection,
+    lane::{self, Surface},
+    message::Kind,
+    sign_in,
+};
+use serde::Serialize;
+
+use super::Told;
+
+pub(super) fn connection(event: &connection::Event) -> Told {
+    use connection::Event;
+    match event {
+        Event::Linked { sign_in, .. } => of(*sign_in, None, "The person was linked."),
+        Event::TokenIssued { grant, grant_number, generation, scopes, expires_at } => {
+            let scopes = scopes.join(" ");
+            let text = format!(
+                "Grant {grant_number} was given, for {scopes}. Its first access token is good until {expires_at}."
+            );
+            of(*grant, Some(*generation), text)
+        }
+        Event::RefreshStarted { grant, generation, claim, .. } => {
+            let text = format!("Tokens of generation {generation} were asked for (claim {claim}).");
+            of(*grant, Some(*generation), text)
+        }
+        Event::TokenRefreshed { grant, generation, expires_at, .. } => {
+            let text = format!(
+                "Tokens of generation {generation} came. The access token is good until {expires_at}."
+            );
+            of(*grant, Some(*generation), text)
+        }
+        Event::RefreshFailed { grant, generation, class, diagnosis, not_before, .. } => {
+            let again = not_before.map(|at| format!(" It is not tried before {at}.")).unwrap_or_default();
+            let text = format!("Tokens of generation {generation} did not come: {}.{again}", word(class));
+            because(of(*grant, Some(*generation), text), diagnosis)
+        }
+        Event::TokenExpired { grant, generation, expired_at } => {
+            let text = format!("The access token of generation {generation} expired at {expired_at}.");
+            of(*grant, Some(*generation), text)
+        }
+        Event::ReauthorizationRequired { grant, generation, why, diagnosis } => {
+            let text =
+                format!("The grant is of no use any more: {}. The person has to sign in again.", word(why));
+            because(of(*grant, Some(*generation), text), diagnosis)
+        }
+        Event::ConsentRequired { grant, generation, diagnosis } => {
+            let text = "The person or an administrator has to consent.";
+            because(of(*grant, Some(*generation), text), diagnosis)
+        }
+        Event::Suspended { grant, generation, diagnosis } => {
+            let text = "Microsoft says that the person is disabled or gone.";
+            because(of(*grant, Some(*generation), text), diagnosis)
+        }
+        Event::Unlinked {} => told("The person was unlinked."),
+        Event::ChatFound { .. } => told("The chat between the person and the bot was found."),
+        Event::ChatLost { .. } => told("The chat between the person and the bot is gone."),
+    }
+}
+
+pub(super) fn lane(event: &lane::Event) -> Told {
+    use lane::Event;
+    match event {
+        Event::DeliveryStarted { message, attempt, surface, grant, generation, .. } => {
+            let via = match surface {
+                Surface::Graph => "Microsoft Graph",
+            };
+            let text = format!(
+                "Attempt {attempt} to deliver began, by {via} with the token of generation {generation}."
+            );
+            Told { grant: Some(*grant), generation: Some(*generation), ..sent(*message, *attempt, text) }
+        }
+        Event::Delivered { message, attempt, .. } => sent(*message, *attempt, "The message was delivered."),
+        Event::Deferred { message, attempt, until, why, diagnosis } => {
+            let text = format!("The message waits until {until}: {}.", word(why));
+            because(sent(*message, *attempt, text), diagnosis)
+        }
+        Event::Unknown { message, attempt, diagnosis } => {
+            because(sent(*message, *attempt, "It is not known whether the message arrived."), diagnosis)
+        }
+        Event::Resent { message, attempt } => {
+            sent(*message, *attempt, "The message goes again, though it may have arrived.")
+        }
+        Event::Parked { message, attempt, parked, diagnosis } => {
+            let text = format!("Messages wait for the person: {}.", word(&parked.why));
+            because(sent(*message, *attempt, text), diagnosis)
+        }
+        Event::Resumed { .. } => told("Messages no longer wait for the person."),
+        Event::Rejected { message, attempt, why, diagnosis } => {
+            let text = format!("The message is not sent: {}.", word(why));
+            because(sent(*message, *attempt, text), diagnosis)
+        }
+        Event::DeadLettered { message, attempt, diagnosis } => {
+            because(sent(*message, *attempt, "The message was given up after too many attempts."), diagnosis)
+        }
+        Event::Expired { message, attempt } => {
+            sent(*message, *attempt, "The message was too old to be worth sending.")
+        }
+    }
+}
+
+pub(super) fn accepted(id: MessageId, kind: Kind) -> Told {
+    let summary = format!("A message was accepted ({}).", word(&kind));
+    Told { message: Some(id), summary, ..Told::default() }
+}
+
+pub(super) fn account(event: &account::Event) -> Told {
+    match event {
+        account::Event::Linked { sign_in, .. } => of(*sign_in, None, "An account of the product was linked."),
+        account::Event::Unlinked { .. } => told("An account of the product was unlinked."),
+        account::Event::LinkRefused { sign_in, .. } => {
+            of(*sign_in, None, "An account of the product was not linked: it is somebody else's.")
+        }
+    }
+}
+
+pub(super) fn sign_in(event: &sign_in::Event) -> Told {
+    use sign_in::Event;
+    match event {
+        Event::Requested { client, lapses_at, .. } => {
+            told(format!("A sign-in link was made for {client}, good until {lapses_at}."))
+        }
+        Event::MethodChosen { attempt, .. } => Told {
+            attempt: Some(*attempt),
+            ..told(format!("Attempt {attempt} to sign in began in a browser."))
+        },
+        Event::Authorized { attempt, scopes, provisional, .. } => {
+            let then = if *provisional { " The product has to confirm." } else { "" };
+            let text = format!("The person signed in and consented to {}.{then}", scopes.join(" "));
+            Told { attempt: Some(*attempt), ..told(text) }
+        }
+        Event::Confirmed { by } => told(format!("{by} confirmed that the browser was its user's.")),
+        Event::Completed { .. } => told("The sign-in was completed."),
+        Event::Failed { attempt, why, diagnosis } => {
+            let text = format!("Attempt {attempt} to sign in came to nothing: {}.", word(why));
+            because(Told { attempt: Some(*attempt), ..told(text) }, diagnosis)
+        }
+        Event::Lapsed {} => told("The sign-in's time was over."),
+    }
+}
+
+fn told(summary: impl Into<String>) -> Told {
+    Told { summary: summary.into(), ..Told::default() }
+}
+
+fn of(grant: SignInId, generation: Option<u64>, summary: impl Into<String>) -> Told {
+    Told { grant: Some(grant), generation, ..told(summary) }
+}
+
+fn sent(message: MessageId, attempt: u32, summary: impl Into<String>) -> Told {
+    Told { message: Some(message), attempt: Some(attempt), ..told(summary) }
+}
+
+fn because(told: Told, diagnosis: &Diagnosis) -> Told {
+    Told { diagnosis: (*diagnosis != Diagnosis::default()).then(|| diagnosis.clone()), ..told }
+}
+
+/// A reason as it is stored (`interaction_required`), with spaces.
+fn word(reason: &impl Serialize) -> impl Display {
+    let stored = serde_json::to_value(reason).unwrap_or_default();
+    stored.as_str().unwrap_or("unknown").replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Timestamp, connection::FailureClass};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_why_and_keeps_the_codes() {
+        let diagnosis = Diagnosis { aadsts: Some(50_173), ..Diagnosis::default() };
+        let failed = connection(&connection::Event::RefreshFailed {
+            grant: SignInId(Uuid::from_u128(1)),
+            generation: 2,
+            claim: 1,
+            class: FailureClass::ConsentRequired,
+            diagnosis: diagnosis.clone(),
+            not_before: Some(Timestamp::from_micros(0)),
+        });
+        assert_eq!(
+            failed.summary,
+            "Tokens of generation 2 did not come: consent required. It is not tried before 1970-01-01T00:00:00.000000Z."
+        );
+        assert_eq!((failed.generation, failed.diagnosis), (Some(2), Some(diagnosis)));
+    }
+
+    #[test]
+    fn a_delivery_names_the_token_that_it_was_made_with() {
+        let id = |n| Uuid::from_u128(n);
+        let began = lane(&lane::Event::DeliveryStarted {
+            message: MessageId(id(1)),
+            attempt: 3,
+            surface: Surface::Graph,
+            grant: SignInId(id(2)),
+            generation: 7,
+            hub: domain::HubId(id(3)),
+            epoch: 1,
+            timeout_ms: 1000,
+            client_request_id: id(4),
+        });
+        assert_eq!((began.grant, began.generation, began.attempt), (Some(SignInId(id(2))), Some(7), Some(3)));
+    }
+}
