@@ -1,0 +1,9 @@
+//! Whole hubs, driven from outside: real sockets and files, the simulated Microsoft, a clock that is moved.
+
+#[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of the harness")]
+mod harness;
+
+mod sign_ins;
+mod sign_ins_refused;
+mod story;

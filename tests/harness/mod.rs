@@ -1,0 +1,232 @@
+//! A whole hub in this process, on real sockets and files, with the simulated Microsoft behind it and a clock to move.
+//!
+//! **Invariant.** Nothing here sleeps: what is waited for is an event in the log, or a call that the simulator counted.
+
+pub(crate) mod api;
+pub(crate) mod browser;
+pub(crate) mod log;
+pub(crate) mod microsoft;
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use chancery::{
+    app,
+    clock::{MovableClock, SystemIds},
+    commands::Context,
+    config::{Config, Sources},
+    http::{auth::ApiKey, serve::bind},
+    hub::{Hub, open_store},
+    lifecycle::Lifecycle,
+    logging,
+};
+use domain::{ClientId, CommandId, PersonId, client};
+use store::EventStore;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use api::Api;
+use browser::Browser;
+use microsoft::Microsoft;
+
+/// How long something may take that should come at once: it only ends a test that would otherwise hang.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the product has its return page. Nobody listens there; only the address is looked at.
+pub(crate) const RETURN_URL: &str = "http://localhost:9/teams-linked";
+
+/// Settings that make a rehearsal quick; what a test says comes on top.
+const QUICK: &[(&str, &str)] = &[
+    ("DELIVERY__CHAT_INTERVAL_MS", "0"),
+    ("DELIVERY__TENANT_PER_SECOND", "10000"),
+    ("DELIVERY__APP_PER_SECOND", "10000"),
+    ("DELIVERY__BREAKER_PAUSE_MS", "50"),
+    ("SIGN_IN__TENANTS", "open"),
+    ("LIMITS__PER_ADDRESS_PER_SECOND", "100000"),
+    ("LIMITS__PER_ADDRESS_BURST", "100000"),
+];
+
+/// A hub, the Microsoft that it talks to, and the product's client of its API.
+pub(crate) struct World {
+    pub(crate) microsoft: Microsoft,
+    pub(crate) clock: Arc<MovableClock>,
+    pub(crate) hub: Hub,
+    pub(crate) api: Api,
+    pub(crate) url: String,
+    overrides: Vec<(String, String)>,
+    socket: TcpListener,
+    lifecycle: Lifecycle,
+    directory: TempDir,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With settings of its own: `("DELIVERY__UNKNOWN", "resend")`.
+    pub(crate) async fn with(overrides: &[(&str, &str)]) -> Self {
+        log_to_file();
+        let directory = tempfile::tempdir().unwrap();
+        custody::KeyEncryptionKey::create_file(&directory.path().join("key")).unwrap();
+        std::fs::create_dir(directory.path().join("data")).unwrap();
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("http://localhost:{}", socket.local_addr().unwrap().port());
+        let microsoft = Microsoft::start(&url);
+        let clock = Arc::new(MovableClock::new(Duration::ZERO));
+        let overrides = named(QUICK).chain(named(overrides)).collect::<Vec<_>>();
+        let config = config(directory.path(), &url, &microsoft, &overrides);
+        let store = Arc::new(open_store(&config.data.directory).unwrap());
+        let lifecycle = Lifecycle::new();
+        let hub = start_hub(store, config, &clock, &lifecycle, &socket).await.unwrap();
+        let api = client(&hub, &url, "product", client::Role::Admin).await;
+        Self { microsoft, clock, hub, api, url, overrides, socket, lifecycle, directory }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// What the hub would be started with.
+    pub(crate) fn config(&self) -> Config {
+        config(self.directory.path(), &self.url, &self.microsoft, &self.overrides)
+    }
+
+    /// Ends the hub in good order and starts it on the same data, with another setting or two if need be.
+    pub(crate) async fn restart(&mut self, overrides: &[(&str, &str)]) {
+        self.end(PATIENCE).await;
+        self.overrides.extend(named(overrides));
+        let store = Arc::new(open_again(&self.data()).await);
+        self.begin(store).await;
+    }
+
+    /// Ends the hub; what is not done after `deadline` is dropped where it stands.
+    pub(crate) async fn end(&mut self, deadline: Duration) {
+        let (_signal, signals) = mpsc::channel(1);
+        let lifecycle = std::mem::take(&mut self.lifecycle);
+        lifecycle.stop();
+        lifecycle.run(deadline, signals).await;
+    }
+
+    /// Starts the hub on this store, after [`Self::end`].
+    pub(crate) async fn begin(&mut self, store: Arc<dyn EventStore>) {
+        self.try_begin(store).await.unwrap();
+    }
+
+    pub(crate) async fn try_begin(&mut self, store: Arc<dyn EventStore>) -> anyhow::Result<()> {
+        self.lifecycle = Lifecycle::new();
+        self.hub = start_hub(store, self.config(), &self.clock, &self.lifecycle, &self.socket).await?;
+        Ok(())
+    }
+
+    /// A key for another client of the API.
+    pub(crate) async fn client(&self, name: &str, role: client::Role) -> Api {
+        client(&self.hub, &self.url, name, role).await
+    }
+
+    /// Moves the time, for the hub and for Microsoft.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.microsoft.simulator.advance_clock(by);
+        self.clock.advance(by);
+    }
+
+    /// Who somebody is in the hub's terms.
+    pub(crate) fn person(&self, upn: &str) -> PersonId {
+        self.microsoft.person(upn)
+    }
+
+    /// Links an account to the person whom it expects.
+    pub(crate) async fn link(&self, account: &str, upn: &str) {
+        let link = self.api.invite(account, Some(self.person(upn))).await;
+        let page = Browser::new().sign_in(&link.url, upn).await;
+        assert_eq!((page.status, page.title().as_str()), (200, "You are connected"), "{}", page.text);
+    }
+}
+
+fn named<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + use<'a> {
+    settings.iter().map(|(key, value)| (format!("CHANCERY_{key}"), (*value).to_owned()))
+}
+
+fn config(directory: &Path, url: &str, microsoft: &Microsoft, overrides: &[(String, String)]) -> Config {
+    let text = |text: &str| toml::Value::String(text.to_owned());
+    let path = |name: &str| text(&directory.join(name).to_string_lossy());
+    let settings = &microsoft.settings;
+    let presets = vec![
+        ("server.public_url", text(url)),
+        ("data.directory", path("data")),
+        ("keys.key_encryption_key_file", path("key")),
+        ("microsoft.authority", text(&microsoft.url)),
+        ("microsoft.graph_base", text(&format!("{}/v1.0", microsoft.url))),
+        ("microsoft.client_id", text(&settings.client_id.to_string())),
+        ("microsoft.client_secret", text(&settings.client_secret)),
+        ("microsoft.teams_app_external_id", text(&settings.teams_app_id)),
+    ];
+    let environment = overrides.to_vec();
+    Config::load(&Sources { presets, file: None, environment, loopback_http: true }).unwrap()
+}
+
+async fn start_hub(
+    store: Arc<dyn EventStore>,
+    config: Config,
+    clock: &Arc<MovableClock>,
+    lifecycle: &Lifecycle,
+    socket: &TcpListener,
+) -> anyhow::Result<Hub> {
+    // The socket outlives the hub, so that the next one is found at the same address.
+    let socket = socket.try_clone()?;
+    app::start_on(store, config, clock.clone(), Arc::new(SystemIds), lifecycle, socket, |_| {
+        axum::Router::new()
+    })
+    .await
+}
+
+/// What a former hub still held on to a moment ago is let go by tasks that are being dropped.
+async fn open_again(data: &Path) -> store::embedded::EmbeddedStore {
+    let open = async {
+        loop {
+            match open_store(data) {
+                Ok(store) => return store,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, open).await.expect("the data directory is let go")
+}
+
+async fn client(hub: &Hub, url: &str, name: &str, role: client::Role) -> Api {
+    let id: ClientId = name.parse().unwrap();
+    let context = Context::hub("test", name);
+    let command_id = || CommandId::new(Uuid::new_v4().to_string());
+    let return_urls = vec![RETURN_URL.to_owned()];
+    let create = client::Command::Create { role, tenants: None, return_urls };
+    hub.commands.execute::<client::Client>(&id, &command_id(), &context, create).await.unwrap();
+    let key = ApiKey::generate(&ring::rand::SystemRandom::new());
+    let create = client::Command::CreateKey { key: Uuid::new_v4(), hash: key.hash(), expires_at: None };
+    let done = hub.commands.execute::<client::Client>(&id, &command_id(), &context, create).await.unwrap();
+    hub.clients.wait_for(done.after().position, PATIENCE).await.unwrap();
+    hub.keys.reload(hub).await.unwrap();
+    Api::new(url, key.expose())
+}
+
+/// Where all hubs of this process log to, at the finest level.
+pub(crate) fn log_file() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hubs-{}.log", std::process::id()))
+}
+
+fn log_to_file() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let file = std::fs::File::create(log_file()).unwrap();
+        let config = logging::LogConfig { format: logging::LogFormat::Text, level: "trace".to_owned() };
+        tracing::subscriber::set_global_default(logging::subscriber(&config, Arc::new(file))).unwrap();
+    });
+}
