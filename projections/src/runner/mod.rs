@@ -22,4 +22,4 @@ pub use follow::Follower;
 pub use model::{Behind, Change, Changes, ReadModel, State, Status};
 pub use reader::Reader;
 pub use rebuild::{Report, rebuild};
-pub use verify::{Difference, Verification, verify};
+pub use verify::{Difference, Verification, position, verify};

@@ -1,4 +1,4 @@
-//! Verifying: the log is folded anew into a file beside the read model, and the two are compared row by row.
+//! Looking at a read model. Verifying: the log is folded anew into a file beside the read model, and the two are compared row by row.
 
 use std::{cmp::Ordering, ops::ControlFlow, path::Path, sync::Arc};
 
@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::{
     directory::{self, Directory},
-    file::{checkpoint, open_reader, parse_body},
+    file::{File, checkpoint, open_reader, parse_body},
     rebuild::{Progress, build},
 };
 use crate::{Projection, Table};
@@ -59,6 +59,14 @@ pub async fn verify<P: Projection>(store: Arc<dyn EventStore>, data: &Path) -> R
         verify_file::<P>(&path, &directory.building()?, &*store, &runtime, &mut |_| ControlFlow::Continue(()))
     });
     verifying.await.context("verifying ended before its time")?
+}
+
+/// How far the read model `P` has come in the data directory of a hub that is not running. `None` where there is none that
+/// fits this program and this store; it is then built at the next start.
+pub fn position<P: Projection>(store: &dyn EventStore, data: &Path) -> Result<Option<Position>> {
+    let directory = Directory::take(data, P::NAME)?;
+    let file = directory.current()?.and_then(|path| File::<P>::open(&path, store.id()).ok());
+    file.map(|file| file.checkpoint()).transpose()
 }
 
 pub(super) fn verify_file<P: Projection>(

@@ -52,27 +52,27 @@ pub enum Command {
         #[command(subcommand)]
         command: ClientsCommand,
         #[command(flatten)]
-        config: ConfigArgs,
+        hub: HubArgs,
         /// Print JSON instead of a table.
         #[arg(long, global = true)]
         json: bool,
     },
-    /// Keys of the API. Works on the data directory, while the hub is stopped: so the first key is made.
+    /// Keys of the API. The first one is made with --data-dir, before the hub is started.
     ApiKeys {
         #[command(subcommand)]
         command: ApiKeysCommand,
         #[command(flatten)]
-        config: ConfigArgs,
+        hub: HubArgs,
         /// Print JSON instead of a table.
         #[arg(long, global = true)]
         json: bool,
     },
-    /// The read models, which can be built anew from the events at any time.
+    /// The read models, which can be built anew from the events at any time. The hub has to be stopped.
     Projections {
         #[command(subcommand)]
         command: ProjectionsCommand,
         #[command(flatten)]
-        config: ConfigArgs,
+        data: DataArgs,
         /// Print JSON instead of a table.
         #[arg(long, global = true)]
         json: bool,
@@ -176,7 +176,14 @@ pub enum ClientsCommand {
         tenants: Vec<TenantId>,
         /// Where a browser may be sent after a sign-in that this client began; may be given several times.
         #[arg(long = "return-url", value_name = "URL")]
-        return_urls: Vec<url::Url>,
+        return_urls: Vec<String>,
+    },
+    /// Change what a client may do.
+    Role {
+        client: ClientId,
+        /// service, auditor, operator or admin.
+        #[arg(value_parser = parse_role)]
+        role: Role,
     },
 }
 
@@ -194,10 +201,12 @@ pub enum ApiKeysCommand {
     },
     /// List the keys of all clients, or of one.
     List { client: Option<ClientId> },
-    /// Make a new key and print it; the client's other keys stay good for a while.
+    /// Make a key in the place of another, which stays good for a while, and print it: the only time it is shown.
     Rotate {
         client: ClientId,
-        /// How long the other keys stay good.
+        /// The key to replace, by its id; needed where the client has several.
+        key: Option<uuid::Uuid>,
+        /// How long the replaced key stays good.
         #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "24h")]
         overlap: Duration,
     },
@@ -207,10 +216,13 @@ pub enum ApiKeysCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ProjectionsCommand {
-    /// List the read models: how far each has come, and whether one has stopped.
+    /// List the read models, and how far each has come.
     List,
-    /// Build a read model anew from the events, compare it with the old one, and switch to it.
-    Rebuild { name: String },
+    /// Build a read model anew from the events, switch to it, and compare it with the events once more.
+    Rebuild {
+        /// As listed: `connections.v1`.
+        name: String,
+    },
 }
 
 /// A role by its name.
@@ -251,6 +263,26 @@ pub struct ServerArgs {
     /// PEM file of certificate authorities to trust besides the public ones.
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
+}
+
+/// A hub: one that runs, by its API, or one that is stopped, by its data.
+#[derive(Clone, Debug, Default, Args)]
+pub struct HubArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+/// The data of a hub that is stopped.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DataArgs {
+    /// The data directory of a hub that is stopped.
+    #[arg(long, global = true, value_name = "DIRECTORY", value_hint = ValueHint::DirPath, conflicts_with = "config")]
+    pub data_dir: Option<PathBuf>,
+    /// The configuration of a hub that is stopped, which names its data directory.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Args)]

@@ -72,7 +72,7 @@ impl Client {
     }
 }
 
-/// The JSON of a good answer; a problem becomes an error that can be read.
+/// The JSON of a good answer, `null` where it has none; a problem becomes an error that can be read.
 pub async fn send(request: RequestBuilder) -> anyhow::Result<Value> {
     let response = request
         .send()
@@ -83,6 +83,9 @@ pub async fn send(request: RequestBuilder) -> anyhow::Result<Value> {
     let retry_after =
         response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok().map(str::to_owned));
     let body = response.bytes().await.map_err(reqwest::Error::without_url).context("the answer broke off")?;
+    if status == reqwest::StatusCode::NO_CONTENT {
+        return Ok(Value::Null);
+    }
     if status.is_success() {
         return serde_json::from_slice(&body).context("the answer is not JSON; is this a hub's address?");
     }

@@ -3,10 +3,14 @@
 //! Exit codes: 0 when it was done, 1 when it failed, 2 when the command line makes no sense. What was asked for goes to
 //! standard output, everything else to standard error.
 
+mod api_keys;
 pub mod args;
 pub mod client;
+mod clients;
+mod data;
 mod history;
 mod messages;
+mod projections;
 pub mod table;
 
 use std::{io::Write as _, process::ExitCode};
@@ -47,9 +51,9 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "dev")]
         Command::Simulator { listen } => return crate::dev::run_simulator(listen).await,
         Command::Serve { config } => return crate::app::serve(&Sources::of_process(config.config)).await,
-        Command::Clients { .. } | Command::ApiKeys { .. } | Command::Projections { .. } => {
-            anyhow::bail!("the hub is not wired up")
-        }
+        Command::Clients { command, hub, json } => clients::run(command, &hub, json).await?,
+        Command::ApiKeys { command, hub, json } => api_keys::run(command, &hub, json).await?,
+        Command::Projections { command, data, json } => projections::run(command, &data, json).await?,
         Command::Messages { command, server, json } => messages::run(command, &server, json).await?,
         Command::History { of, page, server, json } => history::run(&of, &page, &server, json).await?,
         Command::Keys { command: args::KeysCommand::Create { file } } => {

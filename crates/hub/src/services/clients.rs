@@ -255,7 +255,8 @@ mod tests {
         for good in ["https://product.example/back", "https://product.example/back?from=teams"] {
             assert!(is_return_url(good, false), "{good}");
         }
-        for bad in ["http://product.example", "https://a@product.example", "https://product.example/#a", "x"] {
+        for bad in ["http://product.example", "https://a@product.example", "https://product.example/#a", "x"]
+        {
             assert!(!is_return_url(bad, true), "{bad}");
         }
         assert!(is_return_url("http://localhost:3000/back", true));

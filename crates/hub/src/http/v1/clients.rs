@@ -284,3 +284,6 @@ impl From<NotDone> for ApiError {
         }
     }
 }
+
+#[cfg(all(test, feature = "dev"))]
+mod tests;
