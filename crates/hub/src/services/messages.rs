@@ -3,7 +3,7 @@
 use anyhow::Result;
 use custody::{KeyName, Place, UnsealError};
 use domain::{
-    AccountHash, AccountId, CommandId, MessageId, PersonId,
+    AccountHash, AccountId, CommandId, KeyedHash, MessageId, PersonId,
     account::Account,
     connection::{Connection, Status},
     message::{Accepted, Command, Content, KeyResultProgress, Message},
@@ -59,7 +59,10 @@ pub enum NotAccepted {
 
 /// Accepts a message, once for each client and idempotency key.
 pub async fn accept(hub: &Hub, caller: &Caller, key: &str, draft: Draft) -> Result<Receipt, NotAccepted> {
-    let (id, accepted) = prepare(hub, caller, key, &draft).await?;
+    let (id, accepted) = match prepare(hub, caller, key, &draft).await {
+        Ok(prepared) => prepared,
+        Err(refusal) => return repeated(hub, caller, key, &draft, refusal).await,
+    };
     let context = context(caller, id).of_tenant(accepted.person.tenant);
     let command_id = command_id(&accepted);
     let command = Command::Accept(Box::new(accepted));
@@ -81,7 +84,7 @@ pub async fn accept_many(
                 answers.push(None);
                 ready.push((index, id, accepted));
             }
-            Err(refusal) => answers.push(Some(Err(refusal))),
+            Err(refusal) => answers.push(Some(repeated(hub, caller, key, draft, refusal).await)),
         }
     }
     let commands = ready
@@ -112,7 +115,7 @@ async fn prepare(
     let connection = hub.commands.load::<Connection>(lane).await.map_err(trouble)?.state;
     let linked = !matches!(connection.status, Status::Absent | Status::Unlinked);
     let person_key = connection.person_key.filter(|_| linked).ok_or(NotAccepted::NotLinked)?;
-    let id = MessageId(hub.custody.name_uuid("message", &caller.client, key));
+    let id = message_id(hub, caller, key);
     let limit = hub.config.delivery.size_max_bytes;
     let size = chat_message(id, &draft.content).utf16_bytes();
     if size > limit {
@@ -120,7 +123,6 @@ async fn prepare(
     }
     let now = hub.clock.now();
     let content = serde_json::to_vec(&draft.content).expect("content serializes");
-    let request = serde_json::to_vec(draft).expect("a draft serializes");
     let key_name = KeyName::Content { person_key, month: now.month() };
     let stream = format!("message-{id}");
     let sealed = hub.custody.seal(&key_name, &place(&stream), &content).await.map_err(trouble)?;
@@ -132,10 +134,40 @@ async fn prepare(
         kind: draft.content.kind(),
         content: sealed,
         content_hash: hub.custody.content_hash(&content),
-        request_hash: hub.custody.content_hash(&request),
+        request_hash: request_hash(hub, draft),
         expires_at: now + hub.config.delivery.age_max,
     };
     Ok((id, accepted))
+}
+
+/// What would be refused now may have been accepted before, and a repeat gets the first answer for ever.
+async fn repeated(
+    hub: &Hub,
+    caller: &Caller,
+    key: &str,
+    draft: &Draft,
+    refusal: NotAccepted,
+) -> Result<Receipt, NotAccepted> {
+    if let NotAccepted::Trouble(_) = refusal {
+        return Err(refusal);
+    }
+    let id = message_id(hub, caller, key);
+    let before = hub.commands.load::<Message>(id).await?;
+    match before.state.accepted {
+        None => Err(refusal),
+        Some(accepted) if accepted.request_hash == request_hash(hub, draft) => {
+            Ok(Receipt { id, position: before.position })
+        }
+        Some(_) => Err(NotAccepted::KeyReused),
+    }
+}
+
+fn message_id(hub: &Hub, caller: &Caller, key: &str) -> MessageId {
+    MessageId(hub.custody.name_uuid("message", &caller.client, key))
+}
+
+fn request_hash(hub: &Hub, draft: &Draft) -> KeyedHash {
+    hub.custody.content_hash(&serde_json::to_vec(draft).expect("a draft serializes"))
 }
 
 /// Judged from the account's own stream, not from a view.

@@ -26,3 +26,6 @@ pub fn routes() -> OpenApiRouter<Hub> {
         .merge(history::routes())
         .merge(events::routes())
 }
+
+#[cfg(test)]
+mod tests;
