@@ -278,7 +278,7 @@ impl Story {
         Ok(())
     }
 
-    /// All pages of it.
+    /// All pages of it, the oldest event first.
     async fn history(&self, account: &str) -> Result<Vec<Value>> {
         let mut items = Vec::new();
         let mut cursor = String::new();
@@ -287,7 +287,10 @@ impl Story {
             items.extend(page["items"].as_array().cloned().unwrap_or_default());
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
-                None => return Ok(items),
+                None => {
+                    items.reverse();
+                    return Ok(items);
+                }
             }
         }
     }
