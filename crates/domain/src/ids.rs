@@ -89,6 +89,14 @@ impl PersonId {
     }
 }
 
+impl ConnectionId {
+    /// The name of the first key under which this person's data is sealed. Everybody who links the person names the same
+    /// one; once it is destroyed the next one has another number.
+    pub fn first_person_key(self) -> Uuid {
+        Uuid::new_v5(&self.0, b"person-key-1")
+    }
+}
+
 impl fmt::Display for PersonId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.tenant, self.object_id)

@@ -65,6 +65,8 @@ pub enum ParkReason {
     BotNotInstalled,
     /// Microsoft lets this person post nothing there.
     Forbidden,
+    /// An operator blocked the tenant.
+    TenantBlocked,
 }
 
 /// Why a message waits.

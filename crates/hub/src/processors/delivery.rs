@@ -12,6 +12,7 @@ use domain::{
     connection::{self, Connection, ReauthorizationReason, Status},
     lane::{Command, DeferReason, Event, Lane, Outcome, ParkReason, Parked, RejectReason, Surface},
     message::{Accepted, Message},
+    tenant::{Admission, Tenant},
 };
 use microsoft::{ChatMessage, Failure, FoundChat, Posted, graph::ForbiddenBecause};
 use projections::due::{LaneRow, queries};
@@ -155,6 +156,9 @@ async fn prepare(hub: &Hub, turn: &Turn, memory: &mut Memory) -> Result<Found<Re
         if linked.is_none_or(|linked| linked.person != turn.accepted.person) {
             return Ok(Found::Decided(rejected(RejectReason::AccountChanged)));
         }
+    }
+    if hub.commands.load::<Tenant>(tenant).await?.state.admission == Admission::Blocked {
+        return Ok(Found::Decided(park(hub, turn, ParkReason::TenantBlocked, Diagnosis::default()).await?));
     }
     let (access, grant, generation) = match tokens::fresh(hub, turn.lane).await? {
         Fresh::Token { access, grant, generation } => (access, grant, generation),
@@ -402,8 +406,9 @@ async fn park(hub: &Hub, turn: &Turn, why: ParkReason, diagnosis: Diagnosis) -> 
     let connection = hub.commands.load::<Connection>(turn.lane).await?.state;
     let looks =
         turn.row.parked.as_ref().filter(|parked| parked.why == why).map_or(0, |parked| parked.looks + 1);
-    // Of a sign-in we hear; of a bot being installed or a right being given we do not.
-    let unheard = matches!(why, ParkReason::BotNotInstalled | ParkReason::Forbidden);
+    // Of a sign-in we hear; of a bot being installed, a right being given or a tenant being admitted we do not.
+    let unheard =
+        matches!(why, ParkReason::BotNotInstalled | ParkReason::Forbidden | ParkReason::TenantBlocked);
     let look_again_at =
         unheard.then(|| hub.clock.now() + backoff(LOOK_FIRST, LOOK_MAX, looks, hub.ids.as_ref()));
     let grant_number = connection.grant.map_or(0, |grant| grant.number);

@@ -7,6 +7,7 @@ use domain::{
     account::Account,
     connection::{Connection, Status},
     message::{Accepted, Command, Content, KeyResultProgress, Message},
+    tenant::{Admission, Tenant},
 };
 use microsoft::ChatMessage;
 use serde::Serialize;
@@ -49,6 +50,8 @@ pub enum NotAccepted {
     NotLinked,
     #[error("this client may not write to people of that tenant")]
     TenantNotAllowed,
+    #[error("the recipient's organisation is blocked")]
+    TenantBlocked,
     #[error("the content has {size} bytes of UTF-16, more than the {limit} that Teams takes")]
     TooLarge { size: usize, limit: usize },
     #[error("the idempotency key was used for another message")]
@@ -110,6 +113,9 @@ async fn prepare(
     let (person, account_hash) = person(hub, &draft.recipient).await?;
     if !caller.may_see(person.tenant) {
         return Err(NotAccepted::TenantNotAllowed);
+    }
+    if hub.commands.load::<Tenant>(person.tenant).await?.state.admission == Admission::Blocked {
+        return Err(NotAccepted::TenantBlocked);
     }
     let lane = person.connection();
     let connection = hub.commands.load::<Connection>(lane).await.map_err(trouble)?.state;

@@ -123,7 +123,7 @@ impl From<NotAccepted> for ApiError {
     fn from(refusal: NotAccepted) -> Self {
         let kind = match refusal {
             NotAccepted::NotLinked => Kind::RecipientNotLinked,
-            NotAccepted::TenantNotAllowed => Kind::Forbidden,
+            NotAccepted::TenantNotAllowed | NotAccepted::TenantBlocked => Kind::Forbidden,
             NotAccepted::TooLarge { .. } => Kind::TooLarge,
             NotAccepted::KeyReused => Kind::IdempotencyKeyReused,
             NotAccepted::Trouble(error) => return error.into(),

@@ -1,7 +1,7 @@
 //! The end of a sign-in: its account and its person are linked, or what it brought is destroyed.
 
 use anyhow::Result;
-use custody::{KeyName, Place};
+use custody::{KeyName, Place, UnsealError};
 use domain::{
     CommandId, PersonId, SignInId,
     account::{self, Account},
@@ -18,32 +18,64 @@ use crate::{
     metrics::SignInOutcome,
 };
 
-/// What follows from a completed sign-in: the account is linked, then the person. Safe to repeat after any interruption.
+/// What follows from a completed sign-in: the account is linked, then the person. Safe to repeat after any interruption,
+/// and for two at once: the handler and the processor often are.
 pub async fn finish(hub: &Hub, id: SignInId) -> Result<Stage> {
     let loaded = hub.commands.load::<SignIn>(id).await?.state;
     let (Some(request), Some(authorized)) = (&loaded.request, &loaded.authorized) else {
         return Ok(loaded.stage);
     };
-    let connection = hub.commands.load::<Connection>(authorized.person.connection()).await?.state;
-    let in_place = connection.grant.as_ref().is_some_and(|grant| grant.id == id);
-    if loaded.stage != Stage::Completed || in_place {
+    if loaded.stage != Stage::Completed {
         return Ok(loaded.stage);
     }
+    let Some(plain) = unseal(hub, id, request, authorized).await? else {
+        // Its key is destroyed last: all this was done, and newer sign-ins may have followed.
+        return Ok(hub.commands.load::<SignIn>(id).await?.state.stage);
+    };
     see_tenant(hub, id, authorized.person).await?;
-    let person_key = connection.person_key.unwrap_or_else(|| hub.ids.uuid());
+    let connection = hub.commands.load::<Connection>(authorized.person.connection()).await?.state;
+    let person_key = connection.person_key.unwrap_or_else(|| first_person_key(authorized.person));
     hub.custody.create_person_key(person_key).await?;
-    if !link_account(hub, id, request, authorized, person_key).await? {
+    if !link_account(hub, id, request, authorized, person_key, &plain.account).await? {
         return refuse(hub, id).await;
     }
-    link_person(hub, id, authorized, person_key).await?;
-    // What the former grant had is of no use any more, nor is what was sealed for the sign-in alone.
-    if let Some(former) = connection.grant {
-        hub.tokens.forget(former.id);
-        hub.custody.destroy_tokens(former.id).await?;
+    if link_person(hub, id, authorized, person_key, &plain.profile).await? {
+        // What the former grant had is of no use any more.
+        if let Some(former) = connection.grant {
+            hub.tokens.forget(former.id);
+            hub.custody.destroy_tokens(former.id).await?;
+        }
+        hub.metrics.sign_in(SignInOutcome::Completed);
     }
     hub.custody.destroy_sign_in_key(id).await?;
-    hub.metrics.sign_in(SignInOutcome::Completed);
     Ok(Stage::Completed)
+}
+
+/// The same whoever draws it and however often, so that all of a person is sealed under one key.
+fn first_person_key(person: PersonId) -> Uuid {
+    Uuid::new_v5(&person.connection().0, b"person-key-1")
+}
+
+/// What was sealed for the sign-in alone.
+struct Plain {
+    account: Zeroizing<Vec<u8>>,
+    profile: Zeroizing<Vec<u8>>,
+}
+
+/// `None` where the sign-in's key is destroyed.
+async fn unseal(
+    hub: &Hub,
+    id: SignInId,
+    request: &Request,
+    authorized: &Authorized,
+) -> Result<Option<Plain>, UnsealError> {
+    let stream = stream(id);
+    let account = hub.custody.unseal(&place(&stream, "account"), &request.account).await;
+    let profile = hub.custody.unseal(&place(&stream, "profile"), &authorized.profile).await;
+    match (account, profile) {
+        (Err(UnsealError::Destroyed), _) | (_, Err(UnsealError::Destroyed)) => Ok(None),
+        (account, profile) => Ok(Some(Plain { account: account?, profile: profile? })),
+    }
 }
 
 /// False where the account is somebody else's.
@@ -53,11 +85,11 @@ async fn link_account(
     request: &Request,
     authorized: &Authorized,
     person_key: Uuid,
+    plain: &[u8],
 ) -> Result<bool> {
-    let plain = hub.custody.unseal(&place(&stream(id), "account"), &request.account).await?;
     let of_account = format!("account-{}", request.account_hash);
     let there = Place { purpose: "account", stream: &of_account, field: "account", generation: 0 };
-    let account = seal(hub, &KeyName::Person(person_key), &there, &plain).await?;
+    let account = seal(hub, &KeyName::Person(person_key), &there, plain).await?;
     let person = authorized.person;
     let link = account::Command::Link { person, sign_in: id, account };
     let context = following(id, person).of_client(request.client.clone());
@@ -66,26 +98,27 @@ async fn link_account(
     Ok(linked)
 }
 
-async fn link_person(hub: &Hub, id: SignInId, authorized: &Authorized, person_key: Uuid) -> Result<()> {
-    let plain = hub.custody.unseal(&place(&stream(id), "profile"), &authorized.profile).await?;
+/// True where this very call linked the person.
+async fn link_person(
+    hub: &Hub,
+    id: SignInId,
+    authorized: &Authorized,
+    person_key: Uuid,
+    plain: &[u8],
+) -> Result<bool> {
     let person = authorized.person;
-    let connection = person.connection();
-    let profile = seal_profile(hub, person, person_key, &plain).await?;
     let link = Link {
         person,
         person_key,
-        profile,
+        profile: seal_profile(hub, person, person_key, plain).await?,
         sign_in: id,
         scopes: authorized.scopes.clone(),
         expires_at: authorized.expires_at,
     };
+    let link = connection::Command::Link(link);
     let context = following(id, person);
-    // Two sign-ins of a new person at once: the key that the first one drew is the person's, the second is told so here,
-    // and the processor that finishes sign-ins takes it from there.
-    hub.commands
-        .execute::<Connection>(connection, &link_id(id), &context, connection::Command::Link(link))
-        .await?;
-    Ok(())
+    let done = hub.commands.execute::<Connection>(person.connection(), &link_id(id), &context, link).await?;
+    Ok(matches!(done, Done::Appended { .. }))
 }
 
 /// The account is somebody else's: what the sign-in brought is destroyed.
