@@ -9,7 +9,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-test("the sign-in page", async () => {
+test("the sign-in page is strict, and readable on every screen", async () => {
   const signIn = await hub.invite();
   for (const [name, width, colorScheme] of [
     ["light", 1280, "light"],
@@ -26,7 +26,7 @@ test("the sign-in page", async () => {
   await inspect(page);
 });
 
-test("the page after a sign-in that was cancelled, and the sign-in page after that", async () => {
+test("so are the page after a sign-in that was cancelled, and the sign-in page after that", async () => {
   const page = await newPage(browser);
   await press(page, (await hub.invite()).url);
   await button(page, "Cancel").click();
@@ -39,7 +39,7 @@ test("the page after a sign-in that was cancelled, and the sign-in page after th
   await inspect(page);
 });
 
-test("the page of a finished sign-in", async () => {
+test("so is the page of a finished sign-in", async () => {
   const page = await newPage(browser);
   await press(page, (await hub.invite({ expected: await hub.person("ada@contoso.example") })).url);
   await agree(page, "ada@contoso.example");
@@ -48,7 +48,7 @@ test("the page of a finished sign-in", async () => {
   await inspect(page);
 });
 
-test("the pages of links that do not work", async () => {
+test("so are the pages of links that do not work", async () => {
   const broken = await newPage(browser);
   await broken.goto(`${hub.url}/sign-in/cut-off`);
   await heading(broken, "This link does not work");
@@ -70,7 +70,7 @@ test("the pages of links that do not work", async () => {
   await inspect(lapsed);
 });
 
-test("the page for a browser that keeps no cookies", async () => {
+test("so is the page for a browser that keeps no cookies", async () => {
   const page = await newPage(browser);
   await page.goto((await hub.invite()).url);
   await page.context().clearCookies();
@@ -80,7 +80,7 @@ test("the page for a browser that keeps no cookies", async () => {
   await inspect(page);
 });
 
-test("the pages that play the product", async () => {
+test("so are the pages that play the product", async () => {
   const page = await newPage(browser);
   await page.goto(`${hub.url}/dev`);
   await screenshot(page, "product");

@@ -92,10 +92,10 @@ async fn home(State(shared): State<Shared>) -> Response {
         "Chancery dev",
         &html! {
             h1 { "The product" }
-            p { "This page plays the product: it asks the hub for a sign-in link for one of its users." }
+            p { "This page plays the product: it asks the hub for a sign-in link for one of its users, and goes there." }
             form method="post" action="/dev/sign-in" {
                 p {
-                    label for="account" { "Account " }
+                    label for="account" { "Account" }
                     input id="account" name="account" value="u-1001" required;
                 }
                 button type="submit" { "Connect Microsoft Teams" }

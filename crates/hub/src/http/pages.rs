@@ -222,7 +222,7 @@ impl Said {
             h1 { (title) }
             p { (text) }
             @if let Self::Failed(_, again) = self {
-                @if !again.is_empty() { p { a href=(again) { "Try again" } } }
+                @if !again.is_empty() { p { a.button href=(again) { "Try again" } } }
             }
         };
         shown(hub, status, title, &page)
