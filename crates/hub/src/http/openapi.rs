@@ -33,6 +33,10 @@ pub(super) fn complete(gathered: &utoipa::openapi::OpenApi) -> Value {
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
+    // Handlers are named within their file; clients are generated from names that must be unique.
+    let (tag, handler) = (operation["tags"][0].as_str(), operation["operationId"].as_str());
+    let name = format!("{}_{}", tag.unwrap_or_default(), handler.unwrap_or_default());
+    operation["operationId"] = name.replace('-', "_").into();
     operation["responses"]["default"] = json!({
         "description": "A problem (RFC 9457).",
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },

@@ -8,11 +8,14 @@ use axum::{
     http::header,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, router::UtoipaMethodRouterExt as _, routes};
 
-use super::messages::{Accepted, NewMessage};
+use super::{
+    content::ContentBody,
+    messages::{Accepted, NewMessage, RecipientBody},
+};
 use crate::{
     http::{
         auth::Caller,
@@ -43,20 +46,12 @@ pub struct Batch {
 /// One of them.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `Line` reads")]
 pub struct BatchMessage {
-    /// 1 to 200 visible ASCII characters, for this message what the header is for a single one.
+    /// 1 to 200 visible ASCII characters: for this message what the header is for a single one.
     idempotency_key: String,
-    #[serde(flatten)]
-    message: NewMessage,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    idempotency_key: String,
-    recipient: super::messages::RecipientBody,
-    content: serde_json::Value,
+    recipient: RecipientBody,
+    #[schema(value_type = ContentBody)]
+    content: Value,
 }
 
 /// The answers, in the order of the messages.
@@ -153,7 +148,7 @@ async fn read(request: Request) -> Result<Vec<Vec<u8>>, ApiError> {
 type ReadLine = Result<(String, Draft), ApiError>;
 
 fn read_line(line: &[u8]) -> ReadLine {
-    let Line { idempotency_key, recipient, content } = parse_json(line)?;
+    let BatchMessage { idempotency_key, recipient, content } = parse_json(line)?;
     let key = IdempotencyKey::parse(&idempotency_key)
         .ok_or_else(|| invalid("idempotency_key", "must have 1 to 200 visible ASCII characters"))?;
     Ok((key.0, NewMessage::new(recipient, content).into_draft()?))

@@ -4,7 +4,10 @@ use std::fmt;
 
 use domain::message::{Content, KeyResultProgress};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny},
+};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -20,9 +23,10 @@ const SUMMARY_MAX: usize = 1000;
 /// The newest version of Adaptive Cards that Teams shows.
 const CARD_VERSION_MAX: (u32, u32) = (1, 5);
 
-/// What is to be said, as it is described; [`parse`] reads it by hand, so that a wrong field is named exactly.
+// Only described by this: `parse` looks at `type` itself, so that a wrong field is named exactly.
+/// What is to be said.
 #[derive(Debug, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(untagged)]
 pub enum ContentBody {
     Text(TextContent),
     Html(HtmlContent),
@@ -34,6 +38,9 @@ pub enum ContentBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TextContent {
+    #[serde(rename = "type")]
+    #[schema(value_type = String, pattern = "^text$", example = "text")]
+    _type: IgnoredAny,
     #[schema(example = "Your check-in is due today.")]
     text: String,
 }
@@ -42,6 +49,9 @@ pub struct TextContent {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HtmlContent {
+    #[serde(rename = "type")]
+    #[schema(value_type = String, pattern = "^html$", example = "html")]
+    _type: IgnoredAny,
     #[schema(example = "<p>Your check-in is <b>due today</b>.</p>")]
     html: String,
 }
@@ -50,6 +60,9 @@ pub struct HtmlContent {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CardContent {
+    #[serde(rename = "type")]
+    #[schema(value_type = String, pattern = "^adaptive_card$", example = "adaptive_card")]
+    _type: IgnoredAny,
     /// An Adaptive Card of version 1.5 at most.
     #[schema(value_type = Object)]
     card: Value,
@@ -61,6 +74,9 @@ pub struct CardContent {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateContent {
+    #[serde(rename = "type")]
+    #[schema(value_type = String, pattern = "^template$", example = "template")]
+    _type: IgnoredAny,
     #[schema(example = "key_result_progress")]
     template: String,
     #[schema(value_type = ProgressData)]
@@ -86,32 +102,32 @@ pub struct ProgressData {
 
 /// Reads the `content` of a message.
 pub fn parse(content: Value) -> Result<Content, ApiError> {
-    let Value::Object(mut fields) = content else { return Err(invalid("content", "must be an object")) };
-    let kind = fields.remove("type");
-    let rest = Value::Object(fields);
-    match kind.as_ref().and_then(Value::as_str) {
+    if !content.is_object() {
+        return Err(invalid("content", "must be an object"));
+    }
+    match content["type"].as_str() {
         Some("text") => {
-            let TextContent { text } = parse_part("content", rest)?;
+            let TextContent { text, .. } = parse_part("content", content)?;
             within("content.text", &text, 1..=usize::MAX)?;
             Ok(Content::Text { text })
         }
         Some("html") => {
-            let HtmlContent { html } = parse_part("content", rest)?;
+            let HtmlContent { html, .. } = parse_part("content", content)?;
             within("content.html", &html, 1..=usize::MAX)?;
             Ok(Content::Html { html })
         }
         Some("adaptive_card") => {
-            let CardContent { card, summary } = parse_part("content", rest)?;
+            let CardContent { card, summary, .. } = parse_part("content", content)?;
             check_card(&card)?;
             within("content.summary", &summary, 1..=SUMMARY_MAX)?;
             Ok(Content::AdaptiveCard { card, summary })
         }
-        Some("template") => template(parse_part("content", rest)?),
+        Some("template") => template(parse_part("content", content)?),
         _ => Err(invalid("content.type", "must be `text`, `html`, `adaptive_card` or `template`")),
     }
 }
 
-fn template(TemplateContent { template, data }: TemplateContent) -> Result<Content, ApiError> {
+fn template(TemplateContent { template, data, .. }: TemplateContent) -> Result<Content, ApiError> {
     if template != "key_result_progress" {
         return Err(invalid("content.template", "must be `key_result_progress`, the one template there is"));
     }

@@ -1,171 +1,14 @@
 //! The API of a whole hub over real sockets, for what needs no Microsoft: people are linked by hand.
 
-use std::{net::Ipv4Addr, sync::Arc};
+mod support;
 
-use axum::Router;
-use custody::{KeyName, Place, TokenPair};
-use domain::{
-    AccountId, CommandId, ObjectId, PersonId, SignInId, TenantId,
-    account::{self, Account},
-    client::{self, Client, Role},
-    connection::{self, Connection, Link},
-    tenant,
-};
-use reqwest::{Method, RequestBuilder, Response};
+use domain::{SignInId, TenantId, client::Role, tenant};
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{
-    app,
-    clock::{SystemClock, SystemIds},
-    commands::Context,
-    config::{Config, Sources},
-    http::{
-        access::role_name,
-        auth::{ApiKey, KeyDirectory as _},
-        serve::bind,
-    },
-    hub::Hub,
-    lifecycle::Lifecycle,
-};
-
-const HERE: TenantId = TenantId(Uuid::from_u128(0x1e4a));
-
-struct Running {
-    hub: Hub,
-    url: String,
-    lifecycle: Lifecycle,
-    http: reqwest::Client,
-    _data: TempDir,
-}
-
-async fn start() -> Running {
-    let data = tempfile::tempdir().unwrap();
-    let key = crate::config::tests::key_file();
-    let environment = [
-        ("CHANCERY_SERVER__PUBLIC_URL", "https://hub.example.com"),
-        ("CHANCERY_KEYS__KEY_ENCRYPTION_KEY_FILE", key.as_str()),
-        ("CHANCERY_DATA__DIRECTORY", data.path().to_str().unwrap()),
-        ("CHANCERY_MICROSOFT__CLIENT_ID", "11111111-2222-3333-4444-555555555555"),
-        ("CHANCERY_MICROSOFT__CLIENT_SECRET", "s"),
-        ("CHANCERY_MICROSOFT__TEAMS_APP_ID", "t"),
-        ("CHANCERY_MICROSOFT__AUTHORITY", "https://127.0.0.1:1"),
-        ("CHANCERY_MICROSOFT__GRAPH_BASE", "https://127.0.0.1:1"),
-        ("CHANCERY_LIMITS__EVENTS_STREAMS_MAX", "1"),
-    ];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let config = Config::load(&Sources { environment, ..Sources::default() }).unwrap();
-    let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let lifecycle = Lifecycle::new();
-    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-    let hub = app::start(config, clock, ids, &lifecycle, listener, |_| Router::new()).await.unwrap();
-    Running { hub, url, lifecycle, http: crate::cli::client::http(None).unwrap(), _data: data }
-}
-
-fn once() -> CommandId {
-    CommandId::new("test")
-}
-
-impl Running {
-    /// A key of a client that is named by its role, for all tenants.
-    async fn key(&self, role: Role) -> Key<'_> {
-        self.key_of(role_name(role), role, None).await
-    }
-
-    async fn key_of(&self, name: &str, role: Role, tenants: Option<Vec<TenantId>>) -> Key<'_> {
-        let context = Context::hub("test", "test");
-        let create = client::Command::Create { role, tenants, return_urls: vec![] };
-        let key = ApiKey::generate(&ring::rand::SystemRandom::new());
-        let hash = key.hash();
-        let create_key =
-            client::Command::CreateKey { key: Uuid::from_u128(1), hash: hash.clone(), expires_at: None };
-        for (id, command) in [("create", create), ("key", create_key)] {
-            self.hub.commands.execute::<Client>(name, &CommandId::new(id), &context, command).await.unwrap();
-        }
-        while self.hub.find(&hash).is_none() {
-            tokio::task::yield_now().await;
-        }
-        Key { running: self, key }
-    }
-
-    /// Links an account to a person as a completed sign-in does; a second account comes by the same grant.
-    async fn link(&self, account: &str, object: u128) -> PersonId {
-        let hub = &self.hub;
-        let person = PersonId { tenant: HERE, object_id: ObjectId(Uuid::from_u128(object)) };
-        let (person_key, sign_in) = (Uuid::from_u128(object), SignInId(Uuid::from_u128(object)));
-        hub.custody.create_person_key(person_key).await.unwrap();
-        let account: AccountId = account.parse().unwrap();
-        let hash = hub.custody.name_account(&account);
-        let seal = async |purpose, stream: String, plain: &[u8]| {
-            let place = Place { purpose, stream: &stream, field: purpose, generation: 0 };
-            hub.custody.seal(&KeyName::Person(person_key), &place, plain).await.unwrap()
-        };
-        let sealed = seal("account", format!("account-{hash}"), account.as_str().as_bytes()).await;
-        let context = Context::hub("sign-ins", "test").of_tenant(HERE);
-        let link = account::Command::Link { person, sign_in, account: sealed };
-        hub.commands.execute::<Account>(&hash, &once(), &context, link).await.unwrap();
-        let profile = br#"{"name":"Alice Doe","user_principal_name":null,"email":"alice@example.com","email_verified":false}"#;
-        let profile = seal("profile", format!("connection-{}", person.connection()), profile).await;
-        let expires_at = hub.clock.now() + std::time::Duration::from_hours(1);
-        let scopes = vec!["ChatMessage.Send".to_owned()];
-        let tokens =
-            TokenPair { access: "a".into(), refresh: Some("r".into()), expires_at, scopes: scopes.clone() };
-        if hub.custody.get_tokens(sign_in).await.unwrap().is_none() {
-            hub.custody.put_tokens(sign_in, 1, 1, &tokens).await.unwrap();
-        }
-        let link = Link { person, person_key, profile, sign_in, scopes, expires_at };
-        let link = connection::Command::Link(link);
-        hub.commands.execute::<Connection>(person.connection(), &once(), &context, link).await.unwrap();
-        person
-    }
-
-    async fn head(&self) -> String {
-        self.hub.position(self.hub.store.head().await.unwrap())
-    }
-}
-
-struct Key<'a> {
-    running: &'a Running,
-    key: ApiKey,
-}
-
-impl Key<'_> {
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.running
-            .http
-            .request(method, format!("{}{path}", self.running.url))
-            .bearer_auth(self.key.expose())
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        answer(self.request(Method::GET, path).send().await.unwrap()).await
-    }
-
-    /// What was recorded before is waited for.
-    async fn get_now(&self, path: &str) -> (u16, Value) {
-        let sign = if path.contains('?') { '&' } else { '?' };
-        self.get(&format!("{path}{sign}after={}", self.running.head().await)).await
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        answer(self.request(Method::POST, path).json(body).send().await.unwrap()).await
-    }
-
-    async fn send(&self, key: &str, body: &Value) -> (u16, Value) {
-        let request = self.request(Method::POST, "/v1/messages").header("idempotency-key", key).json(body);
-        answer(request.send().await.unwrap()).await
-    }
-}
-
-async fn answer(response: Response) -> (u16, Value) {
-    (response.status().as_u16(), response.json().await.unwrap())
-}
-
-fn hello(account: &str) -> Value {
-    json!({ "recipient": { "account": account }, "content": { "type": "text", "text": "hello" } })
-}
+use self::support::{HERE, Running, answer, hello, once, start};
+use crate::{app, commands::Context};
 
 #[tokio::test]
 async fn a_message_is_accepted_once_for_each_key() {
@@ -239,8 +82,8 @@ async fn each_line_of_a_batch_has_its_own_answer() {
         line("c", "one", "stranger"),
         line("d", "one", "u-1"),
     ];
-    let (status, answer) = service.post("/v1/messages:batch", &json!({ "messages": lines })).await;
-    let results = answer["results"].as_array().unwrap();
+    let (status, first) = service.post("/v1/messages:batch", &json!({ "messages": lines })).await;
+    let results = first["results"].as_array().unwrap();
     let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
     assert_eq!((status, statuses), (200, vec![202, 400, 202, 422, 404, 202]));
     assert_eq!(results[0], results[2]);
@@ -249,7 +92,7 @@ async fn each_line_of_a_batch_has_its_own_answer() {
     let lines = lines.map(|line| line.to_string()).join("\n");
     let request = service.request(Method::POST, "/v1/messages:batch").body(lines);
     let again = request.header("content-type", "application/x-ndjson").send().await.unwrap();
-    assert_eq!(self::answer(again).await, (200, answer));
+    assert_eq!(answer(again).await, (200, first));
     assert_eq!(service.post("/v1/messages:batch", &json!({ "messages": [] })).await.0, 400);
 }
 
@@ -477,12 +320,14 @@ async fn what_a_client_may_not_see_is_not_there() {
 }
 
 #[test]
-fn every_route_of_the_api_has_a_rule() {
+fn every_route_of_the_api_has_a_rule_and_a_name_of_its_own() {
     let description = app::openapi();
+    let mut names = std::collections::HashSet::new();
     for (path, item) in description["paths"].as_object().unwrap() {
-        for method in item.as_object().unwrap().keys() {
+        for (method, operation) in item.as_object().unwrap() {
             let method = method.to_ascii_uppercase().parse().unwrap();
             assert!(crate::http::access::of(&method, path).is_ok(), "{method} {path}");
+            assert!(names.insert(operation["operationId"].to_string()), "{method} {path}");
         }
     }
     let described = |path: &str| !description["paths"][path].is_null();
