@@ -285,13 +285,11 @@ impl Story {
         loop {
             let page = self.get(&format!("/v1/accounts/{account}/history?limit=200{cursor}")).await?;
             items.extend(page["items"].as_array().cloned().unwrap_or_default());
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => {
-                    items.reverse();
-                    return Ok(items);
-                }
-            }
+            let Some(next) = page["next_cursor"].as_str() else {
+                items.reverse();
+                return Ok(items);
+            };
+            cursor = format!("&cursor={next}");
         }
     }
 

@@ -184,16 +184,15 @@ async fn keep(hub: &Hub, id: SignInId, attempt: u32, brought: Brought) -> Result
         Err(Failure::Refused(refusal)) => return Ok(Outcome::Refused(refusal)),
         Err(error) => return Err(error.into()),
     };
-    match done.after().state.stage {
-        Stage::Completed => Ok(match finish(hub, id).await? {
-            Stage::Refused => Outcome::Failed(FailureReason::AccountLinkedElsewhere),
-            _ => Outcome::Completed,
-        }),
-        _ => {
-            hub.metrics.sign_in(SignInOutcome::Provisional);
-            Ok(Outcome::Provisional { return_to: return_to(hub, id, &done.after().state)? })
-        }
+    let state = &done.after().state;
+    if state.stage != Stage::Completed {
+        hub.metrics.sign_in(SignInOutcome::Provisional);
+        return Ok(Outcome::Provisional { return_to: return_to(hub, id, state)? });
     }
+    Ok(match finish(hub, id).await? {
+        Stage::Refused => Outcome::Failed(FailureReason::AccountLinkedElsewhere),
+        _ => Outcome::Completed,
+    })
 }
 
 /// Microsoft's answer to the browser, in our words.

@@ -10,6 +10,7 @@ use domain::{
     tenant::{self, Tenant},
 };
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{following, in_browser, link_id, place, seal, seal_profile, stream};
 use crate::{
