@@ -188,6 +188,34 @@ async fn only_the_right_code_from_the_right_client_confirms() {
 }
 
 #[tokio::test]
+async fn confirming_again_after_a_newer_sign_in_takes_nothing_from_it() {
+    let mut world = World::start().await;
+    let older = world.api.invite("u-1", None).await;
+    let code = Browser::new().sign_in(&older.url, ADA).await.code();
+    assert_eq!(world.api.confirm(&older.id, &code).await.status, 204);
+    world.link("u-2", ADA).await;
+    assert_eq!(world.api.confirm(&older.id, &code).await.status, 204);
+    world.restart(&[]).await;
+    world.deliver("u-1", "Hello").await;
+    assert!(!world.has_tokens(&older.id).await, "the older grant is of no use any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_who_signs_in_is_told_so_and_has_one_key_whoever_finishes_first() {
+    let world = World::start().await;
+    for number in 1..=8 {
+        let upn = format!("person-{number:05}@contoso.example");
+        world.link(&format!("u-{number}"), &upn).await;
+    }
+    let events = world.events().await;
+    for linked in events.iter().filter(|event| event.name == "connection.linked.v1") {
+        let accounts = events.iter().filter(|event| event.name == "account.linked.v1");
+        let account = accounts.clone().find(|it| it.data["person"] == linked.data["person"]).unwrap();
+        assert_eq!(account.data["account"]["key"], linked.data["profile"]["key"]);
+    }
+}
+
+#[tokio::test]
 async fn an_account_is_one_person_until_it_is_unlinked() {
     let world = World::start().await;
     world.link("u-1001", ADA).await;

@@ -48,7 +48,7 @@ pub(crate) fn count(events: &[Event], name: &str) -> usize {
 
 impl World {
     pub(crate) async fn events(&self) -> Vec<Event> {
-        read(self.hub.store.as_ref()).await
+        read(self.hub().store.as_ref()).await
     }
 
     /// How often an event of this type was recorded.
@@ -60,7 +60,7 @@ impl World {
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&[Event]) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
         let wait = async {
-            let mut pages = self.hub.store.follow(Position::START, Filter::all());
+            let mut pages = self.hub().store.follow(Position::START, Filter::all());
             while !holds(&events) {
                 let page = pages.next().await.unwrap().unwrap();
                 events.extend(page.events.into_iter().map(Event::of));
@@ -81,10 +81,10 @@ impl World {
     pub(crate) async fn until_message_is(&self, id: &str, status: &str) -> Value {
         let mut seen = Value::Null;
         let wait = async {
-            let mut pages = self.hub.store.follow(Position::START, Filter::all());
+            let mut pages = self.hub().store.follow(Position::START, Filter::all());
             while seen["status"] != status {
                 let upto = pages.next().await.unwrap().unwrap().upto;
-                let after = self.hub.position(upto);
+                let after = self.hub().position(upto);
                 seen = self.api.get(&format!("/v1/messages/{id}?after={after}")).await.body;
             }
         };
@@ -101,7 +101,7 @@ impl World {
 
     /// Whether the vault has tokens of this sign-in.
     pub(crate) async fn has_tokens(&self, sign_in: &str) -> bool {
-        match self.hub.custody.get_tokens(sign_in.parse().unwrap()).await {
+        match self.hub().custody.get_tokens(sign_in.parse().unwrap()).await {
             Ok(tokens) => tokens.is_some(),
             Err(CustodyError::Destroyed { .. }) => false,
             Err(error) => panic!("{error}"),

@@ -55,7 +55,7 @@ const QUICK: &[(&str, &str)] = &[
 pub(crate) struct World {
     pub(crate) microsoft: Microsoft,
     pub(crate) clock: Arc<MovableClock>,
-    pub(crate) hub: Hub,
+    hub: Option<Hub>,
     pub(crate) api: Api,
     pub(crate) url: String,
     overrides: Vec<(String, String)>,
@@ -85,7 +85,11 @@ impl World {
         let lifecycle = Lifecycle::new();
         let hub = start_hub(store, config, &clock, &lifecycle, &socket).await.unwrap();
         let api = client(&hub, &url, "product", client::Role::Admin).await;
-        Self { microsoft, clock, hub, api, url, overrides, socket, lifecycle, directory }
+        Self { microsoft, clock, hub: Some(hub), api, url, overrides, socket, lifecycle, directory }
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        self.hub.as_ref().expect("the hub runs")
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -115,6 +119,7 @@ impl World {
         let lifecycle = std::mem::take(&mut self.lifecycle);
         lifecycle.stop();
         lifecycle.run(deadline, signals).await;
+        self.hub = None;
     }
 
     /// Starts the hub on this store, after [`Self::end`].
@@ -124,13 +129,14 @@ impl World {
 
     pub(crate) async fn try_begin(&mut self, store: Arc<dyn EventStore>) -> anyhow::Result<()> {
         self.lifecycle = Lifecycle::new();
-        self.hub = start_hub(store, self.config(), &self.clock, &self.lifecycle, &self.socket).await?;
+        let config = self.config();
+        self.hub = Some(start_hub(store, config, &self.clock, &self.lifecycle, &self.socket).await?);
         Ok(())
     }
 
     /// A key for another client of the API.
     pub(crate) async fn client(&self, name: &str, role: client::Role) -> Api {
-        client(&self.hub, &self.url, name, role).await
+        client(self.hub(), &self.url, name, role).await
     }
 
     /// Moves the time, for the hub and for Microsoft.
