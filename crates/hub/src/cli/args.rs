@@ -299,13 +299,13 @@ pub struct PageArgs {
 pub enum MessagesCommand {
     /// Send a message. It is accepted at once and delivered when its turn comes.
     Send(Box<SendArgs>),
-    /// Show a message: its state, and each attempt to deliver it.
+    /// Show a message: its state, why it waits if it does, and how often it was tried.
     Show { id: domain::MessageId },
     /// List messages, the newest first.
     List {
         /// Only those to this account of the product.
-        #[arg(long, value_name = "ACCOUNT")]
-        recipient: Option<String>,
+        #[arg(long)]
+        account: Option<AccountId>,
         /// Only those in this state.
         #[arg(long)]
         status: Option<String>,

@@ -1,7 +1,5 @@
 //! `chancery messages`.
 
-use std::fmt::Write as _;
-
 use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -24,8 +22,9 @@ pub(super) async fn run(command: MessagesCommand, server: &ServerArgs, json: boo
             let message = send(client.request(Method::GET, &["v1", "messages", &id.to_string()])?).await?;
             if json { pretty(&message) } else { show(&message) }
         }
-        MessagesCommand::List { recipient, status, page } => {
-            let filter = [("recipient", recipient), ("status", status)];
+        MessagesCommand::List { account, status, page } => {
+            let account = account.map(|account| account.as_str().to_owned());
+            let filter = [("recipient_account", account), ("status", status)];
             let request = client.request(Method::GET, &["v1", "messages"])?;
             let list = send(paged(request, &page).query(&filter)).await?;
             if json { pretty(&list) } else { listed(&list) }
@@ -80,26 +79,17 @@ fn listed(list: &Value) -> String {
     table::render(&["ID", "STATUS", "ACCEPTED", "RECIPIENT"], &rows) + &more(list)
 }
 
-/// The members of a message, one in a line, and its attempts.
+/// The members of a message, one in a line.
 fn show(message: &Value) -> String {
     let members = message.as_object().into_iter().flatten();
     let rows: Vec<_> = members
-        .filter(|(name, value)| *name != "attempts" && !value.is_null())
         .map(|(name, value)| vec![name.clone(), if name == "recipient" { whom(value) } else { text(value) }])
         .collect();
-    let mut shown = table::render(&["", ""], &rows).trim_start_matches('\n').to_owned();
-    for (number, attempt) in (1..).zip(message["attempts"].as_array().into_iter().flatten()) {
-        writeln!(shown, "attempt {number}: {}", table::printable(&attempt.to_string()))
-            .expect("a string takes all text");
-    }
-    shown
+    table::render(&["", ""], &rows).trim_start_matches('\n').to_owned()
 }
 
-fn whom(recipient: &Value) -> String {
-    match &recipient["account"] {
-        Value::String(account) => account.clone(),
-        _ => format!("{}/{}", text(&recipient["tenant"]), text(&recipient["object_id"])),
-    }
+fn whom(person: &Value) -> String {
+    format!("{}/{}", text(&person["tenant"]), text(&person["object_id"]))
 }
 
 pub(super) fn paged(request: reqwest::RequestBuilder, page: &PageArgs) -> reqwest::RequestBuilder {

@@ -42,7 +42,7 @@ pub fn routes(hub: Hub) -> Router {
 }
 
 async fn style() -> impl IntoResponse {
-    let cache = (header::CACHE_CONTROL, "public, max-age=86400");
+    let cache = (header::CACHE_CONTROL, "public, max-age=300");
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), cache], include_str!("pages.css"))
 }
 
