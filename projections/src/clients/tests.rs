@@ -1,3 +1,5 @@
+//! What is known of clients and their keys.
+
 use domain::client::{Client, Event, Role};
 use uuid::Uuid;
 

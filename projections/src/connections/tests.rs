@@ -1,3 +1,5 @@
+//! The view of tenants and tokens.
+
 use domain::{
     connection::{Event as Of, FailureClass},
     lane::Surface,

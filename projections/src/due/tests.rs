@@ -1,3 +1,5 @@
+//! What is due, and when; and that nothing is lost or done twice, whatever happens in a lane.
+
 use std::collections::BTreeMap;
 
 use domain::{

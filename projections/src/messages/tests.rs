@@ -1,3 +1,5 @@
+//! What became of messages.
+
 use domain::lane::ParkReason;
 
 use super::{queries::Wanted, *};

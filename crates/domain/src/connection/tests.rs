@@ -1,3 +1,5 @@
+//! The rules of connections.
+
 use super::*;
 use crate::{aggregate::testing::given, testing};
 

@@ -1,3 +1,5 @@
+//! The layers of the configuration, and what is said where one is wrong.
+
 use std::{io::Write as _, path::Path};
 
 use secrecy::ExposeSecret as _;
