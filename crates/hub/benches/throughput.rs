@@ -1,0 +1,160 @@
+//! Deliveries per second of a hub that starts with 20,000 accepted messages in 2,000 lanes and no limits; against a bare
+//! loop that posts as many bodies with the same tokens into the same chats of the same simulator, as many at once. Both
+//! take turns in one run, and share the machine with the simulator. The goal is 0.3 of it.
+//!
+//! `cargo bench -p chancery --bench throughput [-- <rounds>]`
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use chancery::{
+    hub::Hub,
+    services::messages::{self, Draft},
+};
+use domain::{connection::Connection, message::Content};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use projections::due::queries;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use tokio::{runtime::Runtime, task::JoinSet};
+
+use support::{Microsoft, Place, Recipient};
+
+const PEOPLE: u32 = 2_000;
+const MESSAGES: usize = 20_000;
+const ROUNDS: usize = 3;
+/// Posts under way at once, of the hub and of the bare loop.
+const CONCURRENCY: usize = 64;
+const BATCH: usize = 1_000;
+
+/// A hub that accepts, and delivers next to nothing.
+const HELD_BACK: &[(&str, &str)] = &[("DELIVERY__TENANT_PER_SECOND", "1"), ("DELIVERY__CONCURRENCY", "1")];
+
+fn main() -> Result<()> {
+    let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
+    Runtime::new()?.block_on(run(rounds))
+}
+
+async fn run(rounds: usize) -> Result<()> {
+    let place = Place::new()?;
+    let microsoft = Microsoft::start(&place.url, PEOPLE)?;
+    let (hub, lifecycle) = support::start_hub(&place, &microsoft, HELD_BACK).await?;
+    let http = hub.config.outbound.client(false)?;
+    let begun = Instant::now();
+    let people = stream::iter(&microsoft.people).map(Ok::<_, anyhow::Error>);
+    people.try_for_each_concurrent(16, |person| support::sign_in(&hub, &http, person)).await?;
+    println!("{PEOPLE} people signed in within {:.1} s", begun.elapsed().as_secs_f64());
+    let posts: Arc<[Post]> = posts(&hub, &microsoft).await?.into();
+    support::stop_hub(hub, lifecycle).await;
+
+    // Each chat is found at its first message, which the bare loop knows from the start.
+    deliver(&place, &microsoft, "first", microsoft.people.len()).await?;
+    println!("{MESSAGES} messages, {PEOPLE} lanes, {CONCURRENCY} at once");
+    println!("round | bare posts/s | deliveries/s | ratio (goal 0.30)");
+    let (mut bare, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        let limit = post_all(&http, &microsoft, &posts).await?;
+        let rate = deliver(&place, &microsoft, &round.to_string(), MESSAGES).await?;
+        println!("{round:>5} | {limit:>12.0} | {rate:>12.0} | {:.2}", rate / limit);
+        bare.push(limit);
+        ours.push(rate);
+        ratios.push(rate / limit);
+    }
+    let median = |values| support::percentile(values, 50);
+    println!("  p50 | {:>12.0} | {:>12.0} | {:.2}", median(bare), median(ours), median(ratios));
+    Ok(())
+}
+
+/// Has messages accepted beforehand, then starts a hub on them. Deliveries per second, from the first to the last.
+async fn deliver(place: &Place, microsoft: &Microsoft, round: &str, messages: usize) -> Result<f64> {
+    let (hub, lifecycle) = support::start_hub(place, microsoft, HELD_BACK).await?;
+    accept(&hub, &microsoft.people, round, messages).await?;
+    support::stop_hub(hub, lifecycle).await;
+    let early = microsoft.arrived(0).await?.len();
+
+    let concurrency = CONCURRENCY.to_string();
+    let settings = [("DELIVERY__CONCURRENCY", concurrency.as_str())];
+    let (hub, lifecycle) = support::start_hub(place, microsoft, &settings).await?;
+    let arrived = microsoft.arrived(messages - early).await?;
+    let due = hub.due.clone();
+    support::stop_hub(hub, lifecycle).await;
+    ensure!(queries::ready_lanes(&due).await?.is_empty(), "a lane was left with messages");
+    rate(&arrived)
+}
+
+async fn accept(hub: &Hub, people: &[Recipient], round: &str, messages: usize) -> Result<()> {
+    let caller = support::caller()?;
+    let draft = |number: usize| {
+        let recipient = messages::Recipient::Person(people[number % people.len()].person);
+        (format!("{round}/{number}"), Draft { recipient, content: Content::Text { text: text(number) } })
+    };
+    for first in (0..messages).step_by(BATCH) {
+        let drafts = (first..messages.min(first + BATCH)).map(draft).collect();
+        for answer in messages::accept_many(hub, &caller, drafts).await {
+            answer?;
+        }
+    }
+    Ok(())
+}
+
+/// What a backend of the product might say.
+fn text(number: usize) -> String {
+    format!("Check-in reminder {number}: how far is your key result this week? It takes a minute.")
+}
+
+/// Where a recipient's messages go, and with what.
+struct Post {
+    url: String,
+    access: SecretString,
+}
+
+async fn posts(hub: &Hub, microsoft: &Microsoft) -> Result<Vec<Post>> {
+    let mut posts = Vec::new();
+    for Recipient { person, chat_id, .. } in &microsoft.people {
+        let connection = hub.commands.load::<Connection>(person.connection()).await?.state;
+        let grant = connection.grant.context("everybody has signed in")?;
+        let tokens = hub.custody.get_tokens(grant.id).await?.context("the vault has the tokens")?;
+        let url = format!("{}/v1.0/chats/{chat_id}/messages", microsoft.url);
+        posts.push(Post { url, access: tokens.value.access });
+    }
+    Ok(posts)
+}
+
+/// The bare loop: posts per second, from the first to the last.
+async fn post_all(http: &reqwest::Client, microsoft: &Microsoft, posts: &Arc<[Post]>) -> Result<f64> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..CONCURRENCY {
+        let (http, posts, next) = (http.clone(), Arc::clone(posts), Arc::clone(&next));
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= MESSAGES {
+                    return anyhow::Ok(());
+                }
+                let Post { url, access } = &posts[number % posts.len()];
+                let body = json!({ "body": { "contentType": "text", "content": text(number) } });
+                let request = http.post(url).bearer_auth(access.expose_secret()).json(&body);
+                request.send().await?.error_for_status()?.bytes().await?;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    rate(&microsoft.arrived(MESSAGES).await?)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+fn rate(arrived: &[Instant]) -> Result<f64> {
+    let (first, last) = (arrived.first().context("something arrived")?, arrived.last().context("and last")?);
+    Ok((arrived.len() - 1) as f64 / (*last - *first).as_secs_f64())
+}
