@@ -1,11 +1,28 @@
 //! What the hub counts. Names and labels hold no personal data and no unbounded values.
 
+use std::fmt::Write as _;
+
 use microsoft::TokenFailure;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+/// An enum that is a label, in the spelling of labels.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($variant,)* }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+                encoder.write_str(match self { $(Self::$variant => $text,)* })
+            }
+        }
+    };
+}
 
 /// Counters of the processors; those of HTTP are beside its layers.
 #[derive(Clone, Default)]
@@ -15,6 +32,19 @@ pub struct Metrics {
     sign_ins: Family<SignIn, Counter>,
     deliveries_under_way: Gauge,
     breakers_open: Gauge,
+    messages: Family<ByStatus, Gauge>,
+    connections: Family<ByStatus, Gauge>,
+    read_model_lag: Family<OfReadModel, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStatus {
+    status: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReadModel {
+    read_model: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -22,16 +52,9 @@ struct Delivery {
     outcome: DeliveryOutcome,
 }
 
-/// What came of an attempt to deliver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum DeliveryOutcome {
-    Delivered,
-    Deferred,
-    Unknown,
-    Parked,
-    Rejected,
-    DeadLettered,
-    Expired,
+label! {
+    /// What came of an attempt to deliver.
+    DeliveryOutcome { Delivered = "delivered", Deferred = "deferred", Unknown = "unknown", Parked = "parked", Rejected = "rejected", DeadLettered = "dead_lettered", Expired = "expired" }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,19 +62,9 @@ struct Refresh {
     outcome: RefreshOutcome,
 }
 
-/// What came of a call to the token endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum RefreshOutcome {
-    Refreshed,
-    Final,
-    ConsentRequired,
-    Suspended,
-    TenantProblem,
-    HubProblem,
-    Throttled,
-    NotSent,
-    Transient,
-    Ambiguous,
+label! {
+    /// What came of a call to the token endpoint.
+    RefreshOutcome { Refreshed = "refreshed", Final = "final", ConsentRequired = "consent_required", Suspended = "suspended", TenantProblem = "tenant_problem", HubProblem = "hub_problem", Throttled = "throttled", NotSent = "not_sent", Transient = "transient", Ambiguous = "ambiguous" }
 }
 
 impl RefreshOutcome {
@@ -75,14 +88,9 @@ struct SignIn {
     outcome: SignInOutcome,
 }
 
-/// What came of a sign-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum SignInOutcome {
-    Completed,
-    Provisional,
-    Failed,
-    Refused,
-    Lapsed,
+label! {
+    /// What came of a sign-in.
+    SignInOutcome { Completed = "completed", Provisional = "provisional", Failed = "failed", Refused = "refused", Lapsed = "lapsed" }
 }
 
 impl Metrics {
@@ -105,6 +113,34 @@ impl Metrics {
             "Tenants whose deliveries are held back",
             self.breakers_open.clone(),
         );
+        self.register_gauges(registry);
+    }
+
+    fn register_gauges(&self, registry: &mut Registry) {
+        registry.register(
+            "chancery_messages",
+            "Messages, by status; counted every 15 s",
+            self.messages.clone(),
+        );
+        let help = "Connections, by status; counted every 15 s";
+        registry.register("chancery_connections", help, self.connections.clone());
+        let help = "Positions of the log that a read model has not folded; looked at every 15 s";
+        registry.register("chancery_read_model_lag", help, self.read_model_lag.clone());
+    }
+
+    /// How many messages there are of each status.
+    pub fn messages(&self, counts: Vec<(String, u64)>) {
+        set_all(&self.messages, counts);
+    }
+
+    /// How many connections there are of each status.
+    pub fn connections(&self, counts: Vec<(String, u64)>) {
+        set_all(&self.connections, counts);
+    }
+
+    pub fn read_model_lag(&self, read_model: &'static str, positions: u64) {
+        let gauge = self.read_model_lag.get_or_create(&OfReadModel { read_model });
+        gauge.set(i64::try_from(positions).unwrap_or(i64::MAX));
     }
 
     pub fn delivery(&self, outcome: DeliveryOutcome) {
@@ -125,5 +161,13 @@ impl Metrics {
 
     pub fn breakers_open(&self, tenants: usize) {
         self.breakers_open.set(i64::try_from(tenants).unwrap_or(i64::MAX));
+    }
+}
+
+/// What is no longer counted is gone, not left at its last value.
+fn set_all(family: &Family<ByStatus, Gauge>, counts: Vec<(String, u64)>) {
+    family.clear();
+    for (status, count) in counts {
+        family.get_or_create(&ByStatus { status }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }

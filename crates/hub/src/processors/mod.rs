@@ -5,6 +5,7 @@
 
 mod breakers;
 mod delivery;
+mod gauges;
 mod outbox;
 mod pace;
 mod sign_ins;
@@ -31,6 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     let head = hub.store.head().await?;
     let stopping = lifecycle.stopping();
+    lifecycle.spawn("gauges", gauges::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("keys", keys(hub.clone(), stopping.clone()));
     lifecycle.spawn("outbox", outbox::run(hub.clone(), head, stopping.clone()));
     lifecycle.spawn("tokens", tokens::run(hub.clone(), head, stopping.clone()));

@@ -17,7 +17,7 @@ pub(super) fn connection(event: &connection::Event) -> Told {
     match event {
         Event::Linked { sign_in, .. } => of(*sign_in, None, "The person was linked."),
         Event::TokenIssued { grant, grant_number, generation, scopes, expires_at } => {
-            let scopes = scopes.join(" ");
+            let scopes = plain(scopes);
             let text = format!(
                 "Grant {grant_number} was given, for {scopes}. Its first access token is good until {expires_at}."
             );
@@ -129,7 +129,7 @@ pub(super) fn sign_in(event: &sign_in::Event) -> Told {
         },
         Event::Authorized { attempt, scopes, provisional, .. } => {
             let then = if *provisional { " The product has to confirm." } else { "" };
-            let text = format!("The person signed in and consented to {}.{then}", scopes.join(" "));
+            let text = format!("The person signed in and consented to {}.{then}", plain(scopes));
             Told { attempt: Some(*attempt), ..told(text) }
         }
         Event::Confirmed { by } => told(format!("{by} confirmed that the browser was its user's.")),
@@ -162,6 +162,13 @@ fn because(told: Told, diagnosis: &Diagnosis) -> Told {
 fn word(reason: &impl Serialize) -> impl Display {
     let stored = serde_json::to_value(reason).unwrap_or_default();
     stored.as_str().unwrap_or("unknown").replace('_', " ")
+}
+
+/// Scopes as they were asked for: Microsoft answers with their resource in front, or without, as it pleases.
+fn plain(scopes: &[String]) -> String {
+    let plain =
+        |scope: &String| scope.strip_prefix("https://graph.microsoft.com/").unwrap_or(scope).to_owned();
+    scopes.iter().map(plain).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
