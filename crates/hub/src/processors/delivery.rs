@@ -350,7 +350,7 @@ async fn record(hub: &Hub, turn: &Turn, intent: u64, attempt: u32, outcome: Outc
         _ => None,
     };
     let context = turn.context().answered_by(request_id);
-    let command_id = conclusion(turn.message, attempt);
+    let command_id = conclusion(turn.message, attempt, &outcome);
     let events = outcome.clone().events(turn.message, attempt);
     loop {
         match hub.commands.append_at::<Lane>(turn.lane, Some(intent), &command_id, &context, &events).await {
@@ -376,13 +376,16 @@ pub(super) async fn conclude(
     attempt: u32,
     outcome: Outcome,
 ) -> Result<Position> {
+    let command_id = conclusion(message, attempt, &outcome);
     let command = Command::Conclude { message, attempt, outcome };
-    let done = hub.commands.execute::<Lane>(lane, &conclusion(message, attempt), context, command).await?;
+    let done = hub.commands.execute::<Lane>(lane, &command_id, context, command).await?;
     Ok(done.after().position)
 }
 
-fn conclusion(message: MessageId, attempt: u32) -> CommandId {
-    CommandId::new(format!("conclude/{message}/{attempt}"))
+/// *Unknown* is a judgement, and the true outcome may still come after it: that is another command.
+fn conclusion(message: MessageId, attempt: u32, outcome: &Outcome) -> CommandId {
+    let what = if matches!(outcome, Outcome::Unknown { .. }) { "unknown" } else { "conclude" };
+    CommandId::new(format!("{what}/{message}/{attempt}"))
 }
 
 /// Waits until `due` knows what was just recorded, so that the next look at the lane is not a stale one.
