@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "each test binary uses a part of the harness")]
 mod harness;
 
+mod graph;
 mod sign_ins;
 mod sign_ins_refused;
 mod story;
+mod tokens;
