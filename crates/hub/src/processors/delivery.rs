@@ -248,53 +248,76 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready, memory: &mut Memory) -> R
     let posted =
         hub.graph.post(&ready.access, &ready.chat_id, &ready.content, timeout, client_request_id).await;
     hub.pace.sent(turn.lane, hub.config.delivery.chat_interval);
-    let outcome = outcome(hub, turn, &ready, posted, memory).await?;
+    let outcome = outcome(hub, turn, &ready, posted, memory).await;
     count(hub, &outcome);
     let position = record(hub, turn, appended.revision, attempt, outcome).await?;
     folded(hub, position).await
 }
 
-/// What the answer to a post means.
+/// What the answer to a post means. There always is an outcome to record: an intent without one would hold the lane up
+/// until the next start.
 async fn outcome(
     hub: &Hub,
     turn: &Turn,
     ready: &Ready,
     posted: Result<Posted, Failure>,
     memory: &mut Memory,
-) -> Result<Outcome> {
+) -> Outcome {
     let tenant = turn.accepted.person.tenant;
-    match posted {
+    let failure = match posted {
         Ok(posted) => {
             breakers::known(hub, tenant);
             memory.refused = false;
-            Ok(Outcome::Delivered {
+            return Outcome::Delivered {
                 chat_id: ready.chat_id.clone(),
                 provider_message_id: posted.message_id,
                 provider_request_id: posted.request_id.map(|id| id.to_string()),
-            })
+            };
         }
-        Err(Failure::Ambiguous { diagnosis }) => {
-            breakers::unknown(hub, tenant).await?;
-            let resend = hub.config.delivery.unknown == UnknownOutcome::Resend;
-            Ok(Outcome::Unknown { resend, diagnosis: Diagnosis::from(&diagnosis) })
+        Err(failure) => failure,
+    };
+    let diagnosis = Diagnosis::from(failure.diagnosis());
+    if let Failure::Ambiguous { .. } = failure {
+        if let Err(error) = breakers::unknown(hub, tenant).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "That deliveries are held back could not be recorded."
+            );
         }
-        Err(failure) => {
-            breakers::known(hub, tenant);
-            if let Failure::NotFound { .. } = failure {
-                let lose = connection::Command::LoseChat { chat_id: ready.chat_id.clone() };
-                change_connection(hub, turn, "lose-chat", lose).await?;
-            }
-            let meant = means(hub, turn, ready.grant, ready.generation, &failure, memory).await?;
-            Ok(match meant {
-                Outcome::Deferred { diagnosis, .. }
-                    if turn.attempts + 1 >= hub.config.delivery.attempts_max =>
-                {
-                    Outcome::DeadLettered { diagnosis }
-                }
-                meant => meant,
-            })
-        }
+        let resend = hub.config.delivery.unknown == UnknownOutcome::Resend;
+        return Outcome::Unknown { resend, diagnosis };
     }
+    breakers::known(hub, tenant);
+    let meant = refused(hub, turn, ready, &failure, memory).await.unwrap_or_else(|error| {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "What follows from an answer of Graph could not be done."
+        );
+        // The next attempt is answered the same, and finds it out again.
+        let until = hub.clock.now() + hub.config.delivery.backoff_first;
+        Outcome::Deferred { until, why: DeferReason::TryLater, diagnosis }
+    });
+    match meant {
+        Outcome::Deferred { diagnosis, .. } if turn.attempts + 1 >= hub.config.delivery.attempts_max => {
+            Outcome::DeadLettered { diagnosis }
+        }
+        meant => meant,
+    }
+}
+
+/// Does what follows from a post that Graph refused.
+async fn refused(
+    hub: &Hub,
+    turn: &Turn,
+    ready: &Ready,
+    failure: &Failure,
+    memory: &mut Memory,
+) -> Result<Outcome> {
+    if let Failure::NotFound { .. } = failure {
+        let lose = connection::Command::LoseChat { chat_id: ready.chat_id.clone() };
+        change_connection(hub, turn, "lose-chat", lose).await?;
+    }
+    means(hub, turn, ready.grant, ready.generation, failure, memory).await
 }
 
 /// What a failure means that left no doubt behind: nothing was posted.
