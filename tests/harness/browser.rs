@@ -37,6 +37,11 @@ impl Browser {
         Self { http: http(), cookie: None }
     }
 
+    /// The same browser on new sockets.
+    pub(crate) fn again(&self) -> Self {
+        Self { http: http(), cookie: self.cookie.clone() }
+    }
+
     /// Signs in by the link, and answers what was shown or where it led in the end.
     pub(crate) async fn sign_in(&mut self, link: &str, upn: &str) -> Page {
         let callback = self.callback(link, upn).await;

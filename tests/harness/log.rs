@@ -5,7 +5,7 @@ use futures_util::StreamExt as _;
 use serde_json::Value;
 use store::{EventStore, Filter, Position, Recorded};
 
-use super::{PATIENCE, World};
+use super::{PATIENCE, World, api::Api};
 
 /// A recorded event, read.
 #[derive(Clone, Debug)]
@@ -36,9 +36,15 @@ impl Event {
 
 /// Everything that was recorded.
 pub(crate) async fn read(store: &dyn EventStore) -> Vec<Event> {
-    let page = store.read_all(Position::START, &Filter::all(), usize::MAX >> 1).await.unwrap();
-    assert!(page.at_head, "a test's log fits one page");
-    page.events.into_iter().map(Event::of).collect()
+    let (mut events, mut after) = (Vec::new(), Position::START);
+    loop {
+        let page = store.read_all(after, &Filter::all(), 1000).await.unwrap();
+        events.extend(page.events.into_iter().map(Event::of));
+        if page.at_head {
+            return events;
+        }
+        after = page.upto;
+    }
 }
 
 /// How often an event of this type is among them.
@@ -79,17 +85,26 @@ impl World {
 
     /// Waits until the API says that a message is so, and answers all that it says.
     pub(crate) async fn until_message_is(&self, id: &str, status: &str) -> Value {
+        self.until_message(&self.api, id, &[status]).await
+    }
+
+    /// Waits until a message is delivered or may have been.
+    pub(crate) async fn until_concluded(&self, api: &Api, id: &str) -> Value {
+        self.until_message(api, id, &["delivered", "unknown"]).await
+    }
+
+    async fn until_message(&self, api: &Api, id: &str, wanted: &[&str]) -> Value {
         let mut seen = Value::Null;
         let wait = async {
             let mut pages = self.hub().store.follow(Position::START, Filter::all());
-            while seen["status"] != status {
+            while !seen["status"].as_str().is_some_and(|status| wanted.contains(&status)) {
                 let upto = pages.next().await.unwrap().unwrap().upto;
                 let after = self.hub().position(upto);
-                seen = self.api.get(&format!("/v1/messages/{id}?after={after}")).await.body;
+                seen = api.get(&format!("/v1/messages/{id}?after={after}")).await.body;
             }
         };
         let waited = tokio::time::timeout(PATIENCE, wait).await.is_ok();
-        assert!(waited, "the message is not {status}: {seen:#}");
+        assert!(waited, "the message is not {wanted:?}: {seen:#}");
         seen
     }
 

@@ -4,8 +4,10 @@
 
 pub(crate) mod api;
 pub(crate) mod browser;
+pub(crate) mod faltering;
 pub(crate) mod log;
 pub(crate) mod microsoft;
+pub(crate) mod process;
 
 use std::{
     net::TcpListener,
@@ -122,13 +124,19 @@ impl World {
         self.hub = None;
     }
 
-    /// Starts the hub on this store, after [`Self::end`].
+    /// Starts the hub on this store, after [`Self::end`]. Threads of the former hub may hold a file for a moment more.
     pub(crate) async fn begin(&mut self, store: Arc<dyn EventStore>) {
-        self.try_begin(store).await.unwrap();
+        let begin = async {
+            while let Err(error) = self.try_begin(store.clone()).await {
+                assert!(format!("{error:#}").contains("in use"), "{error:#}");
+                self.end(Duration::ZERO).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begin).await.expect("the data directory is let go");
     }
 
-    pub(crate) async fn try_begin(&mut self, store: Arc<dyn EventStore>) -> anyhow::Result<()> {
-        self.lifecycle = Lifecycle::new();
+    async fn try_begin(&mut self, store: Arc<dyn EventStore>) -> anyhow::Result<()> {
         let config = self.config();
         self.hub = Some(start_hub(store, config, &self.clock, &self.lifecycle, &self.socket).await?);
         Ok(())
