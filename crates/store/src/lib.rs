@@ -17,6 +17,7 @@ use uuid::Uuid;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod embedded;
+pub mod served;
 
 /// The name of a stream: UTF-8, 1 to 256 bytes. The part before the first `-` is its category.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

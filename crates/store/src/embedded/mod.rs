@@ -6,6 +6,7 @@
 //! **Invariant.** One process owns the data directory for as long as the store is open. The lock is the operating
 //! system's, so it goes with the process however that ends.
 
+mod deletion;
 mod follow;
 mod reader;
 mod recent;
@@ -29,11 +30,12 @@ use uuid::Uuid;
 
 use self::{
     reader::Readers,
-    writer::{Job, Writer},
+    writer::{Answer, Job, Work, Writer},
 };
 use crate::{
     Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Page, Position,
     Recorded, RecordedRef, StoreError, StreamName,
+    served::{Deletion, ServedStore, StreamState},
 };
 
 /// Jobs that may wait for the writer before those who bring more wait themselves.
@@ -108,6 +110,15 @@ impl EmbeddedStore {
     }
 }
 
+impl EmbeddedStore {
+    async fn write(&self, work: Work) -> Result<Vec<Answer>, StoreError> {
+        let (answer, answers) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or_else(closed)?;
+        jobs.send(Job { work, answer }).await.map_err(|_| closed())?;
+        answers.await.map_err(|_| StoreError::Uncertain("the writer stopped".into()))
+    }
+}
+
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
         self.readers.close();
@@ -136,15 +147,7 @@ impl EventStore for EmbeddedStore {
 
     async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
         let count = appends.len();
-        let all = |error| vec![Err(error); count];
-        let (answer, answers) = oneshot::channel();
-        let Some(jobs) = &self.jobs else {
-            return all(closed());
-        };
-        if jobs.send(Job { appends, answer }).await.is_err() {
-            return all(closed());
-        }
-        answers.await.unwrap_or_else(|_| all(StoreError::Uncertain("the writer stopped".into())))
+        self.write(Work::Append(appends)).await.unwrap_or_else(|error| vec![Err(error); count])
     }
 
     async fn read_stream(
@@ -177,6 +180,32 @@ impl EventStore for EmbeddedStore {
 
     fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
         follow::follow(Arc::clone(&self.readers), self.head.clone(), after, filter)
+    }
+}
+
+#[async_trait]
+impl ServedStore for EmbeddedStore {
+    async fn state(&self, stream: &StreamName) -> Result<StreamState, StoreError> {
+        self.readers.state(stream.clone()).await
+    }
+
+    async fn delete(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        deletion: Deletion,
+    ) -> Result<Position, StoreError> {
+        let mut answers = self.write(Work::Delete(stream.clone(), expected, deletion)).await?;
+        answers.remove(0).map(|record| record.position)
+    }
+
+    async fn read_all_backward(
+        &self,
+        before: Position,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.readers.page_backward(before, filter.clone(), limit).await
     }
 }
 

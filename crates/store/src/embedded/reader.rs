@@ -11,12 +11,15 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{schema, sql};
-use crate::{Direction, Filter, Page, Position, Recorded, RecordedRef, StoreError, StreamName};
+use crate::{
+    Direction, Filter, Page, Position, Recorded, RecordedRef, StoreError, StreamName,
+    served::{DELETED_REVISION, StreamState},
+};
 
 /// Rows looked at in one view.
 const STRETCH: i64 = 8192;
@@ -67,6 +70,20 @@ impl Readers {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.run(move |connection| read_page(connection, after, &filter, limit)).await
+    }
+
+    pub(super) async fn page_backward(
+        self: &Arc<Self>,
+        before: Position,
+        filter: Filter,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.run(move |connection| fill_page(limit, |each| walk_back(connection, before, &filter, each)))
+            .await
+    }
+
+    pub(super) async fn state(self: &Arc<Self>, stream: StreamName) -> Result<StreamState, StoreError> {
+        self.run(move |connection| read_state(connection, &stream)).await
     }
 
     /// Blocks, on a connection of its own, so that a rebuild does not take one from those who follow.
@@ -146,10 +163,20 @@ fn read_page(
     filter: &Filter,
     limit: usize,
 ) -> Result<Page, rusqlite::Error> {
+    fill_page(limit, |each| walk(connection, after, Position(u64::MAX), filter, each))
+}
+
+type Each<'a> = &'a mut dyn FnMut(RecordedRef<'_>) -> ControlFlow<()>;
+
+/// Takes what the walk shows until the page is full.
+fn fill_page(
+    limit: usize,
+    walk: impl FnOnce(Each<'_>) -> Result<(Position, Stop), rusqlite::Error>,
+) -> Result<Page, rusqlite::Error> {
     let mut events = Vec::new();
     let mut copies = Copies::default();
     let mut bytes = 0;
-    let (upto, stop) = walk(connection, after, Position(u64::MAX), filter, |event| {
+    let (upto, stop) = walk(&mut |event| {
         events.push(copies.recorded(&event, None));
         bytes += event.data.len() + event.metadata.len();
         if events.len() >= limit || bytes >= PAGE_BYTES {
@@ -159,6 +186,26 @@ fn read_page(
         }
     })?;
     Ok(Page { events, upto, at_head: stop == Stop::End })
+}
+
+/// In one view, so that what it says belongs together.
+fn read_state(connection: &Connection, stream: &StreamName) -> Result<StreamState, rusqlite::Error> {
+    let view = connection.unchecked_transaction()?;
+    let mut newest = view.prepare_cached(
+        "SELECT revision, data FROM events WHERE stream = ?1 ORDER BY revision DESC LIMIT 1",
+    )?;
+    let mut newest = |stream: &StreamName| {
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, Vec<u8>>(1)?));
+        newest.query_row((stream.as_str(),), read).optional()
+    };
+    let last = newest(stream)?.map(|(revision, _)| revision);
+    let about = |revision: Option<u64>| revision == Some(DELETED_REVISION);
+    let deleted = match stream.metadata_of() {
+        Some(of) => about(newest(&of)?.map(|(revision, _)| revision)),
+        None => about(last),
+    };
+    let metadata = stream.metadata().map_or(Ok(None), |holder| newest(&holder))?;
+    Ok(StreamState { last, deleted, metadata: metadata.map(|(_, data)| data.into()) })
 }
 
 /// Why a walk ended.
@@ -194,6 +241,27 @@ fn walk(
         }
     }
     Ok((after, Stop::Stretch))
+}
+
+/// The same the other way, from before `before`.
+fn walk_back(
+    connection: &Connection,
+    mut before: Position,
+    filter: &Filter,
+    mut each: impl FnMut(RecordedRef<'_>) -> ControlFlow<()>,
+) -> Result<(Position, Stop), rusqlite::Error> {
+    let mut statement =
+        connection.prepare_cached(select!("WHERE position < ?1 ORDER BY position DESC LIMIT ?2"))?;
+    let mut rows = statement.query((sql(before.0), STRETCH))?;
+    let mut looked_at = 0;
+    while let Some(row) = rows.next()? {
+        let event = decode(row)?;
+        (before, looked_at) = (event.position, looked_at + 1);
+        if filter.matches(event.stream) && each(event).is_break() {
+            return Ok((before, Stop::Told));
+        }
+    }
+    Ok((before, if looked_at < STRETCH { Stop::End } else { Stop::Stretch }))
 }
 
 fn decode<'row>(row: &'row Row<'_>) -> Result<RecordedRef<'row>, rusqlite::Error> {

@@ -81,7 +81,7 @@ async fn closing_finishes_what_waits_to_be_written() {
         let stream = StreamName::new(format!("thing-{number}"));
         Append { stream, expected: Expected::NoStream, events: vec![event(number)] }
     };
-    let job = Job { appends: (0..100).map(append).collect(), answer };
+    let job = Job { work: Work::Append((0..100).map(append).collect()), answer };
     first.jobs.as_ref().unwrap().try_send(job).ok().unwrap();
     drop(first);
 

@@ -5,16 +5,22 @@
 //! another append of the group wrote. What happens to one append of a group, short of the disk failing, never touches
 //! another. The file is the only truth: nothing about streams is remembered between groups.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    cmp::Ordering,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    deletion::{self, Hidden},
     recent::{RecentIds, Seen},
     sql,
 };
-use crate::{Append, Appended, Expected, NewEvent, Position, StoreError, StreamName, check};
+use crate::{
+    Append, Appended, Expected, NewEvent, Position, StoreError, StreamName, check, served::Deletion,
+};
 
 /// Jobs taken into one group.
 const GROUP_MAX: usize = 1024;
@@ -22,17 +28,25 @@ const GROUP_MAX: usize = 1024;
 /// Payload after which a group takes no further job, so that the journal stays short.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
-/// Appends that are committed together, and who waits for the answers.
+/// What is committed together, and who waits for the answers.
 pub(super) struct Job {
-    pub(super) appends: Vec<Append>,
+    pub(super) work: Work,
     pub(super) answer: oneshot::Sender<Vec<Answer>>,
 }
 
-type Answer = Result<Appended, StoreError>;
+pub(super) enum Work {
+    /// Has an answer for each.
+    Append(Vec<Append>),
+    /// Has one answer.
+    Delete(StreamName, Expected, Deletion),
+}
+
+pub(super) type Answer = Result<Appended, StoreError>;
 
 pub(super) struct Writer {
     connection: Connection,
     recent: RecentIds,
+    hidden: Hidden,
     /// The last position that is durable. Told to followers before anyone is answered.
     head: watch::Sender<Position>,
     /// The last group failed; said once, not for every group of a long outage.
@@ -44,7 +58,8 @@ impl Writer {
         let last: Option<i64> =
             connection.query_row("SELECT max(position) FROM events", (), |row| row.get(0))?;
         let head = watch::Sender::new(Position(last.map_or(0, i64::cast_unsigned)));
-        Ok(Self { connection, recent: RecentIds::default(), head, failing: false })
+        let hidden = deletion::hidden(&connection)?;
+        Ok(Self { connection, recent: RecentIds::default(), hidden, head, failing: false })
     }
 
     pub(super) fn head(&self) -> watch::Receiver<Position> {
@@ -89,7 +104,8 @@ impl Writer {
                     tracing::error!(%error, "the event log can't be written");
                 }
                 for job in group.drain(..) {
-                    let _ = job.answer.send(vec![Err(error.clone()); job.appends.len()]);
+                    let answers = vec![Err(error.clone()); job.answers()];
+                    let _ = job.answer.send(answers);
                 }
             }
         }
@@ -100,7 +116,7 @@ impl Writer {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| not_written(&error))?;
-        let written = Group::new(&transaction, &mut self.recent, *self.head.borrow())
+        let written = Group::new(&transaction, &mut self.recent, &mut self.hidden, *self.head.borrow())
             .and_then(|group_writer| group_writer.write(group))
             .map_err(|error| not_written(&error))?;
         transaction.commit().map_err(|error| perhaps_written(&error))?;
@@ -110,13 +126,23 @@ impl Writer {
 
 impl Job {
     fn bytes(&self) -> usize {
-        let events = self.appends.iter().flat_map(|append| &append.events);
+        let Work::Append(appends) = &self.work else { return 0 };
+        let events = appends.iter().flat_map(|append| &append.events);
         events.map(|event| event.data.len() + event.metadata.len()).sum()
+    }
+
+    fn answers(&self) -> usize {
+        match &self.work {
+            Work::Append(appends) => appends.len(),
+            Work::Delete(..) => 1,
+        }
     }
 }
 
 /// One open transaction.
-struct Group<'a> {
+pub(super) struct Group<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) hidden: &'a mut Hidden,
     recent: &'a mut RecentIds,
     last: CachedStatement<'a>,
     slots: CachedStatement<'a>,
@@ -129,9 +155,12 @@ impl<'a> Group<'a> {
     fn new(
         connection: &'a Connection,
         recent: &'a mut RecentIds,
+        hidden: &'a mut Hidden,
         head: Position,
     ) -> Result<Self, rusqlite::Error> {
         Ok(Self {
+            connection,
+            hidden,
             recent,
             last: connection.prepare_cached(
                 "SELECT revision FROM events WHERE stream = ?1 ORDER BY revision DESC LIMIT 1",
@@ -149,7 +178,12 @@ impl<'a> Group<'a> {
     }
 
     fn write(mut self, group: &[Job]) -> Result<(Vec<Vec<Answer>>, Position), rusqlite::Error> {
-        let answer = |job: &Job| job.appends.iter().map(|append| self.append(append)).collect();
+        let answer = |job: &Job| match &job.work {
+            Work::Append(appends) => appends.iter().map(|append| self.append(append)).collect(),
+            Work::Delete(stream, expected, deletion) => {
+                self.delete(stream, *expected, *deletion).map(|answer| vec![answer])
+            }
+        };
         let answers = group.iter().map(answer).collect::<Result<_, _>>()?;
         Ok((answers, self.head))
     }
@@ -160,14 +194,18 @@ impl<'a> Group<'a> {
         if let Err(refused) = check(events) {
             return Ok(Err(refused));
         }
-        let last: Option<i64> = self.last.query_row((stream.as_str(),), |row| row.get(0)).optional()?;
-        let actual = last.map(i64::cast_unsigned);
+        let actual = self.last(stream)?;
+        if self.is_deleted(stream, actual)? {
+            return Ok(Err(StoreError::Deleted(stream.clone())));
+        }
+        let hidden = self.is_hidden(stream)?;
         let next = actual.map_or(0, |revision| revision + 1);
         let conflict = Err(StoreError::Conflict { stream: stream.clone(), actual });
         let expected_next = match *expected {
             Expected::NoStream => 0,
             Expected::Revision(revision) => revision.saturating_add(1),
-            Expected::StreamExists if actual.is_none() => return Ok(conflict),
+            Expected::StreamExists if hidden => return Ok(Err(StoreError::Deleted(stream.clone()))),
+            Expected::StreamExists if actual.is_none() && !self.has_metadata(stream)? => return Ok(conflict),
             Expected::Any | Expected::StreamExists => match self.recent.look_for(stream, events) {
                 Seen::New => next,
                 Seen::Repeated(appended) => return Ok(Ok(appended)),
@@ -175,12 +213,21 @@ impl<'a> Group<'a> {
             },
         };
         match expected_next.cmp(&next) {
-            std::cmp::Ordering::Equal => self.insert(stream, next, events).map(Ok),
-            std::cmp::Ordering::Less => {
-                Ok(self.repeated(stream, expected_next, events)?.ok_or(()).or(conflict))
-            }
-            std::cmp::Ordering::Greater => Ok(conflict),
+            Ordering::Equal => self.insert_next(stream, hidden, next, events).map(Ok),
+            Ordering::Less => match self.repeated(stream, expected_next, events)? {
+                Some(appended) => Ok(Ok(appended)),
+                None if hidden && *expected == Expected::NoStream => {
+                    self.insert_next(stream, hidden, next, events).map(Ok)
+                }
+                None => Ok(conflict),
+            },
+            Ordering::Greater => Ok(conflict),
         }
+    }
+
+    pub(super) fn last(&mut self, stream: &StreamName) -> Result<Option<u64>, rusqlite::Error> {
+        let last: Option<i64> = self.last.query_row((stream.as_str(),), |row| row.get(0)).optional()?;
+        Ok(last.map(i64::cast_unsigned))
     }
 
     /// Where the append ended the first time, if the slots from `first` on hold just these ids.
@@ -204,7 +251,7 @@ impl<'a> Group<'a> {
         Ok(end)
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         stream: &StreamName,
         first: u64,
@@ -288,7 +335,7 @@ mod tests {
             .into_iter()
             .map(|append| {
                 let (answer, answers) = oneshot::channel();
-                (Job { appends: vec![append], answer }, answers)
+                (Job { work: Work::Append(vec![append]), answer }, answers)
             })
             .unzip();
         writer.write(&mut group);
