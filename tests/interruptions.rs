@@ -70,7 +70,8 @@ async fn every_append(way: Way) {
     let mut at = 1;
     loop {
         let told = join_all((at..at + AT_ONCE).map(|at| tokio::spawn(told_with(way, at)))).await;
-        if !told.into_iter().map(Result::unwrap).fold(false, |any, failed| any || failed) {
+        let failed: Vec<bool> = told.into_iter().map(Result::unwrap).collect();
+        if !failed.contains(&true) {
             break;
         }
         at += AT_ONCE;
@@ -82,21 +83,20 @@ async fn every_append(way: Way) {
 async fn told_with(way: Way, at: usize) -> bool {
     let mut world = World::with(&[("DELIVERY__BREAKER_UNKNOWNS", "1")]).await;
     world.end(PATIENCE).await;
-    let store: Arc<dyn EventStore> = Arc::new(open_store(&world.data()).unwrap());
-    let faltering = Arc::new(Faltering::new(store.clone(), way, at));
+    let sound: Arc<dyn EventStore> = Arc::new(open_store(&world.data()).unwrap());
+    let faltering = Arc::new(Faltering::new(sound.clone(), way, at));
     world.begin(faltering.clone()).await;
     let mut story = Story::default();
     let told = tokio::select! {
         told = story.tell(&world) => Some(told),
         () = faltering.stopped.cancelled() => None,
     };
-    let told = match told {
-        Some(told) => told,
-        None => {
-            world.end(Duration::ZERO).await;
-            world.begin(store).await;
-            story.tell(&world).await
-        }
+    let told = if let Some(told) = told {
+        told
+    } else {
+        world.end(Duration::ZERO).await;
+        world.begin(sound).await;
+        story.tell(&world).await
     };
     holds(&world, &told, &format!("{way:?} at append {at}")).await;
     faltering.failed()

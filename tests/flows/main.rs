@@ -5,7 +5,10 @@
 mod harness;
 
 mod graph;
+mod input;
+mod leaks;
 mod sign_ins;
 mod sign_ins_refused;
+mod start;
 mod story;
 mod tokens;

@@ -1,9 +1,9 @@
 //! The product's backend: a client of the hub's API.
 
+use chancery::clock::{Ids as _, SystemIds};
 use domain::PersonId;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::browser::http;
 
@@ -119,7 +119,7 @@ pub(crate) fn to_account(account: &str, content: &str) -> Value {
 
 /// An idempotency key that nobody used.
 pub(crate) fn drawn() -> String {
-    Uuid::new_v4().to_string()
+    SystemIds.uuid().to_string()
 }
 
 #[track_caller]

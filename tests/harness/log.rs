@@ -18,7 +18,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    fn of(recorded: Recorded) -> Self {
+    fn of(recorded: &Recorded) -> Self {
         Self {
             stream: recorded.stream.to_string(),
             name: recorded.name.to_string(),
@@ -39,7 +39,7 @@ pub(crate) async fn read(store: &dyn EventStore) -> Vec<Event> {
     let (mut events, mut after) = (Vec::new(), Position::START);
     loop {
         let page = store.read_all(after, &Filter::all(), 1000).await.unwrap();
-        events.extend(page.events.into_iter().map(Event::of));
+        events.extend(page.events.iter().map(Event::of));
         if page.at_head {
             return events;
         }
@@ -69,7 +69,7 @@ impl World {
             let mut pages = self.hub().store.follow(Position::START, Filter::all());
             while !holds(&events) {
                 let page = pages.next().await.unwrap().unwrap();
-                events.extend(page.events.into_iter().map(Event::of));
+                events.extend(page.events.iter().map(Event::of));
             }
         };
         let waited = tokio::time::timeout(PATIENCE, wait).await.is_ok();
@@ -103,8 +103,8 @@ impl World {
                 seen = api.get(&format!("/v1/messages/{id}?after={after}")).await.body;
             }
         };
-        let waited = tokio::time::timeout(PATIENCE, wait).await.is_ok();
-        assert!(waited, "the message is not {wanted:?}: {seen:#}");
+        let came = tokio::time::timeout(PATIENCE, wait).await.is_ok();
+        assert!(came, "the message is not {wanted:?}: {seen:#}");
         seen
     }
 

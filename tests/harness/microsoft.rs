@@ -9,9 +9,8 @@ use microsoft_simulator::{
     serve_simulator, simulator,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use uuid::Uuid;
 
-use super::PATIENCE;
+use super::{PATIENCE, api::drawn};
 
 pub(crate) const ADA: &str = "ada@contoso.example";
 pub(crate) const BRUNO: &str = "bruno@contoso.example";
@@ -40,8 +39,8 @@ impl Microsoft {
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let settings = Settings {
             public_url: Some(url.clone()),
-            control_token: Uuid::new_v4().to_string(),
-            client_secret: format!("simulated.{}", Uuid::new_v4()),
+            control_token: drawn(),
+            client_secret: format!("simulated.{}", drawn()),
             redirect_uris: vec![format!("{hub}/sign-in/callback")],
             crowd: 8,
             ..Settings::default()

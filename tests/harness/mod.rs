@@ -8,6 +8,7 @@ pub(crate) mod faltering;
 pub(crate) mod log;
 pub(crate) mod microsoft;
 pub(crate) mod process;
+pub(crate) mod secrets;
 
 use std::{
     net::TcpListener,
@@ -18,7 +19,7 @@ use std::{
 
 use chancery::{
     app,
-    clock::{MovableClock, SystemIds},
+    clock::{Ids as _, MovableClock, SystemIds},
     commands::Context,
     config::{Config, Sources},
     http::{auth::ApiKey, serve::bind},
@@ -30,9 +31,8 @@ use domain::{ClientId, CommandId, PersonId, client};
 use store::EventStore;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
-use api::Api;
+use api::{Api, drawn};
 use browser::Browser;
 use microsoft::Microsoft;
 
@@ -219,12 +219,12 @@ async fn open_again(data: &Path) -> store::embedded::EmbeddedStore {
 async fn client(hub: &Hub, url: &str, name: &str, role: client::Role) -> Api {
     let id: ClientId = name.parse().unwrap();
     let context = Context::hub("test", name);
-    let command_id = || CommandId::new(Uuid::new_v4().to_string());
+    let command_id = || CommandId::new(drawn());
     let return_urls = vec![RETURN_URL.to_owned()];
     let create = client::Command::Create { role, tenants: None, return_urls };
     hub.commands.execute::<client::Client>(&id, &command_id(), &context, create).await.unwrap();
     let key = ApiKey::generate(&ring::rand::SystemRandom::new());
-    let create = client::Command::CreateKey { key: Uuid::new_v4(), hash: key.hash(), expires_at: None };
+    let create = client::Command::CreateKey { key: SystemIds.uuid(), hash: key.hash(), expires_at: None };
     let done = hub.commands.execute::<client::Client>(&id, &command_id(), &context, create).await.unwrap();
     hub.clients.wait_for(done.after().position, PATIENCE).await.unwrap();
     hub.keys.reload(hub).await.unwrap();

@@ -2,10 +2,11 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    thread::JoinHandle,
 };
 
 use serde_json::Value;
@@ -69,12 +70,11 @@ impl Home {
             assert!(read > 0, "it ended with {}: {said}", child.wait().unwrap());
         }
         // What it says later goes to the file too, and the pipe never fills up.
-        std::thread::spawn(move || {
-            use std::io::Write as _;
+        let logger = std::thread::spawn(move || {
             log.write_all(said.as_bytes()).unwrap();
             std::io::copy(&mut lines, &mut log).unwrap();
         });
-        Hub { child }
+        Hub { child, logger: Some(logger) }
     }
 
     /// What the program left for its user.
@@ -86,6 +86,11 @@ impl Home {
         Api::new(&self.url, self.dev_file()["api_key"].as_str().unwrap())
     }
 
+    /// What the program wrote to standard error, once it is dead.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.directory.join("stderr.log")).unwrap()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.join(".chancery/data")
     }
@@ -94,12 +99,15 @@ impl Home {
 /// A running program; it is killed with the test.
 pub(crate) struct Hub {
     child: Child,
+    logger: Option<JoinHandle<()>>,
 }
 
 impl Hub {
     /// `kill -9`.
     pub(crate) fn kill(mut self) -> ExitStatus {
         self.child.kill().unwrap();
+        // All that it said is in the file then.
+        self.logger.take().map(JoinHandle::join).transpose().unwrap();
         self.child.wait().unwrap()
     }
 }

@@ -135,7 +135,7 @@ fn disturb(microsoft: &Microsoft, chance: &mut Chance) {
         Kind::Delay { delay_ms: 100 },
     ];
     let mut add = |operation: &str, kinds: &[Kind]| {
-        let fault = kinds[chance.below(kinds.len() as u64) as usize];
+        let fault = kinds[chance.pick(kinds.len())];
         let fault = Fault { operation: operation.into(), times: 1, oid: None, chat: None, fault };
         microsoft.simulator.add_fault(fault).unwrap();
     };
@@ -209,6 +209,10 @@ fn hold_lane<'a>(
 struct Chance(u64);
 
 impl Chance {
+    fn pick(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
+    }
+
     /// Xorshift (Marsaglia).
     fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;

@@ -1,0 +1,132 @@
+//! No secret is anywhere but in the vault, sealed: not in the log, the read models, the logs, the metrics or an answer.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+use microsoft_simulator::{Flaw, Garbage, Kind};
+use serde_json::json;
+
+use crate::harness::{
+    World,
+    api::{answer, by_person},
+    browser::{Browser, query},
+    log_file,
+    microsoft::{ADA, BRUNO, HOUR, Microsoft},
+    process::{Home, two_free_ports},
+    secrets::{Needle, hold_files_free, hold_free, issued},
+};
+
+/// What was said in messages and to sign in; sealed, so not to be found either.
+const SAID: &str = "The quarterly numbers are confidential.";
+
+#[test]
+fn what_is_there_is_found_in_every_form() {
+    let secret = "Zm9vYmFy-geheim~42";
+    let needles = [Needle::new("secret", secret)];
+    let longer = format!("x={secret}&y");
+    for text in [
+        longer.clone(),
+        hex::encode(&longer),
+        BASE64_STANDARD.encode(&longer),
+        BASE64_URL_SAFE_NO_PAD.encode(&longer),
+    ] {
+        let found = std::panic::catch_unwind(|| hold_free("a text", &text, &needles));
+        assert!(found.is_err(), "{text}");
+    }
+    hold_free("a text", "nothing of the kind", &needles);
+}
+
+#[tokio::test]
+async fn no_secret_is_in_any_file_log_or_answer() {
+    let logged_before = std::fs::read(log_file()).map_or(0, |log| log.len());
+    let world = World::start().await;
+    let mut needles = vec![Needle::new("API key", &world.api.key), Needle::new("content", SAID)];
+
+    world.microsoft.flaw(Flaw::WrongNonce);
+    let link = world.api.invite("u-account-1001", None).await;
+    let mut browser = Browser::new();
+    browser.sign_in(&link.url, ADA).await;
+    world.microsoft.fault("token.code", Kind::Garbage { form: Garbage::Truncated });
+    browser.sign_in(&link.url, ADA).await;
+    let authorize = browser.press(&link.url).await;
+    let callback = browser.at_microsoft(&authorize, &[("person", ADA), ("consent", "accept")]).await;
+    let code = browser.get(&callback).await.code();
+    assert_eq!(world.api.confirm(&link.id, &code).await.status, 204);
+    let message = world.deliver("u-account-1001", SAID).await;
+    world.advance(2 * HOUR);
+    world.microsoft.fault("token.refresh", Kind::Garbage { form: Garbage::Truncated });
+    world.microsoft.fault("graph.post", Kind::Status { status: 401, retry_after_seconds: None });
+    let last = world.api.send("u-account-1001", "Another one").await;
+    world.until_recorded("connection.refresh-failed.v1", 1).await;
+    world.advance(HOUR);
+    world.until_message_is(&last, "delivered").await;
+
+    needles.extend(issued(&world.microsoft.simulator));
+    let kinds = ["code", "access_token", "refresh_token", "id_token", "client_secret"];
+    let given: Vec<_> = world.microsoft.simulator.secrets().iter().map(|secret| secret.kind).collect();
+    assert!(kinds.iter().all(|kind| given.contains(kind)), "{given:?}");
+    let metrics = world.api.request(reqwest::Method::GET, "/metrics").send().await.unwrap();
+    hold_free("/metrics", &metrics.text().await.unwrap(), &needles);
+    let person = by_person(world.person(ADA));
+    let history = format!(
+        "/v1/tenants/{}/connections/{}/history",
+        person["tenant"].as_str().unwrap(),
+        person["object_id"].as_str().unwrap(),
+    );
+    for path in [history, format!("/v1/messages/{}", message["id"].as_str().unwrap())] {
+        let shown = world.api.get(&path).await;
+        assert_eq!(shown.status, 200, "{shown:?}");
+        hold_free(&path, &shown.body.to_string(), &needles);
+    }
+
+    // What only the browser and the product were given.
+    let state = query(&authorize, "state").unwrap();
+    needles.extend([
+        Needle::new("cookie", browser.cookie.as_deref().unwrap().split_once('=').unwrap().1),
+        Needle::new("link", link.url.rsplit_once('.').unwrap().1),
+        Needle::new("state", state.rsplit_once('.').unwrap().1),
+        Needle::new("nonce", &query(&authorize, "nonce").unwrap()),
+        Needle::new("confirmation code", &code),
+        Needle::new("account", "u-account-1001"),
+        Needle::new("user principal name", ADA),
+        Needle::new("name", "Bergström"),
+    ]);
+    assert!(hold_files_free(&world.data(), &needles) > 5);
+    let log = std::fs::read(log_file()).unwrap();
+    hold_free("the log", &String::from_utf8_lossy(&log[logged_before..]), &needles[..needles.len() - 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_itself_logs_no_secret_and_leaves_none_in_its_data() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = two_free_ports();
+    let microsoft = Arc::new(Microsoft::start(&format!("http://localhost:{port}")));
+    let home = Home::new(directory.path(), port, &microsoft, &[("LOG__LEVEL", "trace")]);
+    let hub = home.start();
+    let api = home.api();
+    let link = api.invite("u-account-1001", Some(microsoft.person(BRUNO))).await;
+    let mut browser = Browser::new();
+    let callback = browser.callback(&link.url, BRUNO).await;
+    assert_eq!(browser.get(&callback).await.title(), "You are connected");
+    api.send("u-account-1001", SAID).await;
+    microsoft.called("graph.post", 1).await;
+    microsoft.simulator.advance_clock(2 * HOUR);
+    let control = api.with_key(home.dev_file()["control_token"].as_str().unwrap());
+    let advance = control.request(reqwest::Method::POST, "/dev/clock/advance");
+    assert_eq!(answer(advance.json(&json!({ "seconds": 7200 }))).await.status, 200);
+    api.send("u-account-1001", SAID).await;
+    microsoft.called("graph.post", 2).await;
+    hub.kill();
+
+    let mut needles = issued(&microsoft.simulator);
+    needles.extend([
+        Needle::new("content", SAID),
+        Needle::new("cookie", browser.cookie.as_deref().unwrap().split_once('=').unwrap().1),
+        Needle::new("link", link.url.rsplit_once('.').unwrap().1),
+        Needle::new("state", query(&callback, "state").unwrap().rsplit_once('.').unwrap().1),
+    ]);
+    hold_free("standard error", &home.said(), &needles);
+    // Its greeting shows the key, as it should; nothing else does.
+    needles.push(Needle::new("API key", &api.key));
+    assert!(hold_files_free(&home.data(), &needles) > 5);
+}

@@ -1,0 +1,120 @@
+//! Starts that fail: the program says what is wrong and what to do, and touches nothing.
+
+use std::{
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Output},
+};
+
+use custody::KeyEncryptionKey;
+
+use crate::harness::process::CHANCERY;
+
+/// What `serve` needs; a test spoils one of these.
+fn good(directory: &Path) -> Vec<(&'static str, String)> {
+    let key = directory.join("key");
+    if !key.exists() {
+        KeyEncryptionKey::create_file(&key).unwrap();
+    }
+    vec![
+        ("CHANCERY_SERVER__PUBLIC_URL", "https://hub.example.com".into()),
+        ("CHANCERY_SERVER__LISTEN", "127.0.0.1:0".into()),
+        ("CHANCERY_DATA__DIRECTORY", directory.join("data").to_string_lossy().into()),
+        ("CHANCERY_KEYS__KEY_ENCRYPTION_KEY_FILE", key.to_string_lossy().into()),
+        ("CHANCERY_MICROSOFT__CLIENT_ID", "c0ffee00-7a1b-4c2d-8e3f-405162738495".into()),
+        ("CHANCERY_MICROSOFT__CLIENT_SECRET", "not-to-be-printed".into()),
+        ("CHANCERY_MICROSOFT__TEAMS_APP_EXTERNAL_ID", "7e5ac0de-1b2c-4d3e-9f40-516273849506".into()),
+    ]
+}
+
+/// Starts `serve`, which must fail with all of these words, and without any secret.
+#[track_caller]
+fn refuses(directory: &Path, spoilt: &[(&'static str, String)], words: &[&str]) {
+    let output = run(directory, &["serve"], &[&good(directory), spoilt].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is missing: {said}");
+    }
+    assert!(!said.contains("not-to-be-printed") && !said.contains("panic"), "{said}");
+}
+
+fn run(directory: &Path, arguments: &[&str], environment: &[(&'static str, String)]) -> Output {
+    let environment = environment.iter().map(|(name, value)| (name, value));
+    let mut command = Command::new(CHANCERY);
+    command.args(arguments).current_dir(directory).env_clear().envs(environment).output().unwrap()
+}
+
+#[test]
+fn serve_speaks_to_microsoft_over_tls_only() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in
+        ["CHANCERY_MICROSOFT__AUTHORITY", "CHANCERY_MICROSOFT__GRAPH_BASE", "CHANCERY_SERVER__PUBLIC_URL"]
+    {
+        refuses(directory.path(), &[(name, "http://localhost:8401".into())], &[name, "https://"]);
+    }
+    assert!(!directory.path().join("data").exists(), "nothing is touched");
+}
+
+#[test]
+fn a_key_file_must_be_there_whole_and_closed_to_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("other-key");
+    let spoilt = [("CHANCERY_KEYS__KEY_ENCRYPTION_KEY_FILE", path.to_string_lossy().into_owned())];
+    refuses(directory.path(), &spoilt, &["KEY_ENCRYPTION_KEY_FILE", "other-key"]);
+    KeyEncryptionKey::create_file(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    refuses(directory.path(), &spoilt, &["KEY_ENCRYPTION_KEY_FILE"]);
+    std::fs::write(&path, &whole).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    refuses(directory.path(), &spoilt, &["chmod 600"]);
+    let none = [("CHANCERY_KEYS__KEY_ENCRYPTION_KEY_FILE", String::new())];
+    refuses(directory.path(), &none, &["chancery keys create"]);
+}
+
+#[test]
+fn the_data_of_dev_and_those_of_another_key_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join(chancery::app::DEV_MARK), "").unwrap();
+    refuses(directory.path(), &[], &["chancery dev", "data.directory"]);
+    std::fs::remove_file(data.join(chancery::app::DEV_MARK)).unwrap();
+
+    let vault_of_another_key = async {
+        let key = KeyEncryptionKey::create_file(&directory.path().join("former-key")).unwrap();
+        let vault = custody::EmbeddedVault::open(data.join("vault.sqlite")).await.unwrap();
+        custody::Custody::open(std::sync::Arc::new(vault), key).await.unwrap();
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(vault_of_another_key);
+    refuses(directory.path(), &[], &["the key this vault was made with"]);
+}
+
+#[test]
+fn data_that_cannot_be_written_or_are_in_use_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    for (place, word) in [("file", "not a directory"), ("/proc/chancery", "/proc/chancery")] {
+        let place = directory.path().join(place).to_string_lossy().into_owned();
+        refuses(directory.path(), &[("CHANCERY_DATA__DIRECTORY", place)], &[word]);
+    }
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let _held = chancery::hub::open_store(&data).unwrap();
+    refuses(directory.path(), &[], &["another process is using the data directory"]);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refuses(directory.path(), &[("CHANCERY_SERVER__LISTEN", address.clone())], &[&address, "in use"]);
+    let output =
+        run(directory.path(), &["dev", "--port", &taken.local_addr().unwrap().port().to_string()], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("in use"));
+    assert!(!directory.path().join(".chancery/data").exists(), "nothing is touched");
+}
