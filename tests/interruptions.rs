@@ -8,11 +8,9 @@ mod kills;
 
 use std::{sync::Arc, time::Duration};
 
-use chancery::hub::open_store;
 use futures_util::future::join_all;
 use microsoft_simulator::Kind;
 use serde_json::Value;
-use store::EventStore;
 
 use harness::{
     PATIENCE, World,
@@ -48,8 +46,8 @@ async fn an_outcome_is_recorded_though_what_follows_from_it_could_not_be() {
         world.link("u-1", ADA).await;
         world.deliver("u-1", "Before").await;
         world.end(PATIENCE).await;
-        let store = Arc::new(open_store(&world.data()).unwrap());
-        let faltering = Arc::new(Faltering::at_next(store, Way::RefuseOnce, stream));
+        let sound = world.store().await;
+        let faltering = Arc::new(Faltering::at_next(sound, Way::RefuseOnce, stream));
         world.begin(faltering.clone()).await;
         world.microsoft.fault("graph.post", fault);
         let message = world.api.send("u-1", "Meanwhile").await;
@@ -83,7 +81,7 @@ async fn every_append(way: Way) {
 async fn told_with(way: Way, at: usize) -> bool {
     let mut world = World::with(&[("DELIVERY__BREAKER_UNKNOWNS", "1")]).await;
     world.end(PATIENCE).await;
-    let sound: Arc<dyn EventStore> = Arc::new(open_store(&world.data()).unwrap());
+    let sound = world.store().await;
     let faltering = Arc::new(Faltering::new(sound.clone(), way, at));
     world.begin(faltering.clone()).await;
     let mut story = Story::default();

@@ -120,7 +120,7 @@ async fn where_the_disk_is_full_the_client_is_told_to_come_back_and_its_key_is_n
     let mut world = World::start().await;
     world.link("u-1", ADA).await;
     world.end(crate::harness::PATIENCE).await;
-    let store = std::sync::Arc::new(chancery::hub::open_store(&world.data()).unwrap());
+    let store = world.store().await;
     let faltering = std::sync::Arc::new(Faltering::at_next(store, Way::RefuseOnce, "message-"));
     world.begin(faltering).await;
     let body = to_account("u-1", "Hello");

@@ -111,7 +111,7 @@ impl World {
     pub(crate) async fn restart(&mut self, overrides: &[(&str, &str)]) {
         self.end(PATIENCE).await;
         self.overrides.extend(named(overrides));
-        let store = Arc::new(open_again(&self.data()).await);
+        let store = self.store().await;
         self.begin(store).await;
     }
 
@@ -122,6 +122,11 @@ impl World {
         lifecycle.stop();
         lifecycle.run(deadline, signals).await;
         self.hub = None;
+    }
+
+    /// Opens the store, after [`Self::end`].
+    pub(crate) async fn store(&self) -> Arc<dyn EventStore> {
+        Arc::new(open_again(&self.data()).await)
     }
 
     /// Starts the hub on this store, after [`Self::end`]. Threads of the former hub may hold a file for a moment more.

@@ -41,12 +41,16 @@ pub(crate) fn issued(simulator: &Simulator) -> Vec<Needle> {
     needles
 }
 
+/// What of them stands in a text.
+pub(crate) fn found<'a>(text: &str, needles: &'a [Needle]) -> Vec<&'a str> {
+    let stands = |needle: &&Needle| needle.forms.iter().any(|form| text.contains(form.as_str()));
+    needles.iter().filter(stands).map(|needle| needle.what.as_str()).collect()
+}
+
 /// Holds a text to be free of all of them.
 pub(crate) fn hold_free(place: &str, text: &str, needles: &[Needle]) {
-    for needle in needles {
-        let found = needle.forms.iter().find(|form| text.contains(form.as_str()));
-        assert!(found.is_none(), "{} stands in {place}, as {found:?}", needle.what);
-    }
+    let found = found(text, needles);
+    assert!(found.is_empty(), "in {place} stand {found:?}");
 }
 
 /// The same for every file below a directory. Answers how many there were.

@@ -194,13 +194,14 @@ fn hold_lane<'a>(
         let places: Vec<_> = arrived.iter().enumerate().filter(|(_, it)| it.content == content).collect();
         let end = ends[&message.id];
         *tally.entry(end).or_default() += 1;
-        match end {
-            "lane.delivered.v1" => assert_eq!(places.len(), 1, "{content}"),
-            _ => assert!(places.len() <= 1, "{content} is unknown, and arrived {} times", places.len()),
+        assert!(places.len() <= 1, "{content} arrived {} times", places.len());
+        if end == "lane.delivered.v1" {
+            let place = places.first().map(|(place, _)| *place);
+            assert!(place.is_some(), "{content} is said to be delivered, and did not arrive");
+            // One whose outcome is unknown may have been on its way still when the next hub went on.
+            assert!(place > last, "{content} came out of order");
+            last = place;
         }
-        let place = places.first().map(|(place, _)| *place);
-        assert!(place.is_none() || place > last, "{content} came out of order");
-        last = place.or(last);
     }
     assert!(arrived.len() <= acknowledged.len(), "more arrived than was sent");
 }
