@@ -1,0 +1,99 @@
+//! The server as `EventStoreDB`'s official client sees it, over real sockets.
+
+#![expect(clippy::default_trait_access, reason = "each call of the client has options of a type of its own")]
+
+mod faults;
+mod metadata;
+mod reading;
+mod subscribing;
+mod writing;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use chancery_eventstoredb_server::{ServeError, serve};
+use eventstore::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, ResolvedEvent, StreamState};
+use store::{
+    EventStore,
+    embedded::{EmbeddedStore, Options},
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// A store that is served for as long as this lives.
+pub struct Served {
+    pub store: Arc<EmbeddedStore>,
+    pub address: SocketAddr,
+    pub shutdown: CancellationToken,
+    pub serving: JoinHandle<Result<(), ServeError>>,
+    _dir: TempDir,
+}
+
+impl Served {
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(EmbeddedStore::open(dir.path(), Options::default()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, Arc::clone(&store) as _, shutdown.clone()));
+        Self { store, address, shutdown, serving, _dir: dir }
+    }
+
+    pub fn client(&self) -> Client {
+        let settings = format!("esdb://{}?tls=false", self.address).parse().unwrap();
+        Client::new(settings).unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+pub async fn served() -> (Served, Client) {
+    let served = Served::new().await;
+    let client = served.client();
+    (served, client)
+}
+
+pub fn event(name: &str) -> EventData {
+    EventData::binary(name, "data".into())
+}
+
+pub fn events(count: usize) -> Vec<EventData> {
+    (0..count).map(|number| event(&format!("thing.number-{number}.v1"))).collect()
+}
+
+pub fn expecting(state: StreamState) -> AppendToStreamOptions {
+    AppendToStreamOptions::default().stream_state(state)
+}
+
+/// The stream's revisions, as far as they are shown.
+pub async fn revisions(client: &Client, stream: &str) -> Vec<u64> {
+    revisions_with(client, stream, &ReadStreamOptions::default().max_count(10_000)).await
+}
+
+pub async fn revisions_with(client: &Client, stream: &str, options: &ReadStreamOptions) -> Vec<u64> {
+    let events = read(client, stream, options).await.unwrap();
+    events.iter().map(|event| event.get_original_event().revision).collect()
+}
+
+pub async fn read(
+    client: &Client,
+    stream: &str,
+    options: &ReadStreamOptions,
+) -> eventstore::Result<Vec<ResolvedEvent>> {
+    let mut read = client.read_stream(stream, options).await?;
+    let mut events = Vec::new();
+    while let Some(event) = read.next().await? {
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// The position of the last event.
+pub async fn head(served: &Served) -> u64 {
+    served.store.head().await.unwrap().0
+}
