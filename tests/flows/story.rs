@@ -31,6 +31,7 @@ async fn a_person_is_linked_and_written_to_and_all_of_it_is_on_record() {
     account.linked.v1 by hub/sign-ins:
     connection.linked.v1 by hub/sign-ins:
     connection.token-issued.v1 by hub/sign-ins: generation=1 grant_number=1
+    signin.settled.v1 by hub/sign-ins:
     message.accepted.v1 by client/product: client="product" kind="text"
     connection.chat-found.v1 by hub/outbox:
     lane.delivery-started.v1 by hub/outbox: attempt=1 epoch=1 generation=1 surface="graph" timeout_ms=40000

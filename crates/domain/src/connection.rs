@@ -44,10 +44,14 @@ pub struct Grant {
     /// Counts this person's grants from 1.
     pub number: u64,
     pub generation: u64,
+    /// The grant before this one, whose tokens are of no use any more.
+    pub former: Option<SignInId>,
     pub scopes: Vec<String>,
     pub expires_at: Timestamp,
     /// That the newest access token expired is recorded.
     pub expired: bool,
+    /// The vault no longer has its tokens.
+    pub destroyed: bool,
     /// How many claims to refresh this grant has seen.
     pub claims: u64,
     pub open_claim: Option<Claim>,
@@ -135,6 +139,8 @@ pub enum Command {
         chat_id: String,
     },
     Unlink,
+    /// The tokens of an unlinked person's grant are out of the vault.
+    RecordDestroyed { grant: SignInId },
 }
 
 /// What a completed sign-in brings.
@@ -220,6 +226,8 @@ pub enum Event {
     Suspended { grant: SignInId, generation: u64, diagnosis: Diagnosis },
     #[serde(rename = "connection.unlinked.v1")]
     Unlinked {},
+    #[serde(rename = "connection.tokens-destroyed.v1")]
+    TokensDestroyed { grant: SignInId },
     #[serde(rename = "connection.chat-found.v1")]
     ChatFound { chat_id: String },
     #[serde(rename = "connection.chat-lost.v1")]
@@ -350,6 +358,11 @@ impl Aggregate for Connection {
                 Err(Refusal::NotLinked)
             }
             Command::Unlink => Ok(vec![Event::Unlinked {}]),
+            Command::RecordDestroyed { grant } => {
+                let kept = |current: &&Grant| current.id == grant && !current.destroyed;
+                let news = self.status == Status::Unlinked && self.grant.as_ref().is_some_and(|g| kept(&g));
+                Ok(news.then_some(Event::TokensDestroyed { grant }).into_iter().collect())
+            }
         }
     }
 
@@ -361,7 +374,9 @@ impl Aggregate for Connection {
             }
             Event::TokenIssued { grant, grant_number, generation, scopes, expires_at } => {
                 self.status = Status::Active;
-                self.grant = Some(Grant::new(grant, grant_number, generation, scopes, expires_at));
+                let former = self.grant.as_ref().map(|former| former.id);
+                let new = Grant::new(grant, grant_number, generation, scopes, expires_at);
+                self.grant = Some(Grant { former, ..new });
             }
             Event::ReauthorizationRequired { .. } => self.end(Status::ReauthorizationRequired),
             Event::ConsentRequired { .. } => self.end(Status::ConsentRequired),
@@ -394,9 +409,11 @@ impl Grant {
             id,
             number,
             generation,
+            former: None,
             scopes,
             expires_at,
             expired: false,
+            destroyed: false,
             claims: 0,
             open_claim: None,
             refresh_not_before: None,
@@ -425,6 +442,7 @@ impl Grant {
                 self.refresh_failures += 1;
             }
             Event::TokenExpired { .. } => self.expired = true,
+            Event::TokensDestroyed { .. } => self.destroyed = true,
             _ => {}
         }
     }

@@ -16,6 +16,8 @@ pub struct SignIn {
     pub browser: Option<Browser>,
     pub authorized: Option<Authorized>,
     pub stage: Stage,
+    /// All that follows from the end is done, and what was of no use any more is destroyed.
+    pub settled: bool,
     /// Why the last attempt came to nothing.
     pub last_failure: Option<FailureReason>,
 }
@@ -119,6 +121,7 @@ pub enum Command {
     },
     /// The client that asked for the link says that the browser is its user's.
     Confirm {
+        attempt: u32,
         now: Timestamp,
     },
     /// The account turned out to be somebody else's.
@@ -126,6 +129,8 @@ pub enum Command {
     Lapse {
         now: Timestamp,
     },
+    /// What follows from the end is done.
+    Settle,
 }
 
 /// What can happen to a sign-in, by the names it is stored under.
@@ -170,6 +175,9 @@ pub enum Event {
     Failed { attempt: u32, why: FailureReason, diagnosis: Diagnosis },
     #[serde(rename = "signin.lapsed.v1")]
     Lapsed {},
+    /// After its end: links are made, and what it brought or knew and nobody needs is destroyed.
+    #[serde(rename = "signin.settled.v1")]
+    Settled {},
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -256,10 +264,14 @@ impl Aggregate for SignIn {
             }
             Command::Fail { attempt, why, diagnosis } => Ok(vec![Event::Failed { attempt, why, diagnosis }]),
             Command::Confirm { .. } if self.stage == Stage::Completed => Ok(vec![]),
-            Command::Confirm { now } => {
+            Command::Confirm { attempt, now } => {
                 let by = self.open(now)?.client.clone();
-                let person = self.authorized.as_ref().ok_or(Refusal::NothingToConfirm)?.person;
-                Ok(vec![Event::Confirmed { by }, Event::Completed { person }])
+                let authorized = self.authorized.as_ref().ok_or(Refusal::NothingToConfirm)?;
+                // Whoever vouched did so for this attempt; what another one brings, or is about to, is not meant.
+                if attempt != authorized.attempt || attempt != self.current_attempt() {
+                    return Err(Refusal::StaleAttempt);
+                }
+                Ok(vec![Event::Confirmed { by }, Event::Completed { person: authorized.person }])
             }
             Command::Refuse if self.stage == Stage::Completed => Ok(vec![Event::Failed {
                 attempt: self.current_attempt(),
@@ -271,7 +283,13 @@ impl Aggregate for SignIn {
             {
                 Ok(vec![Event::Lapsed {}])
             }
-            Command::Refuse | Command::Lapse { .. } => Ok(vec![]),
+            Command::Settle
+                if matches!(self.stage, Stage::Completed | Stage::Refused | Stage::Lapsed)
+                    && !self.settled =>
+            {
+                Ok(vec![Event::Settled {}])
+            }
+            Command::Refuse | Command::Lapse { .. } | Command::Settle => Ok(vec![]),
         }
     }
 
@@ -314,6 +332,7 @@ impl Aggregate for SignIn {
                 }
             }
             Event::Lapsed {} => self.stage = Stage::Lapsed,
+            Event::Settled {} => self.settled = true,
         }
         self
     }
@@ -387,7 +406,7 @@ mod tests {
             .when(authorize(1, 1, 60))
             .then([authorized(1, 1, true)]);
         given::<SignIn>([request(None).into(), chosen(1), authorized(1, 1, true)])
-            .when(Command::Confirm { now: testing::at(90) })
+            .when(Command::Confirm { attempt: 1, now: testing::at(90) })
             .then([
                 Event::Confirmed { by: testing::client() },
                 Event::Completed { person: testing::person(1) },
@@ -429,12 +448,31 @@ mod tests {
     }
 
     #[test]
+    fn a_confirmation_of_an_attempt_that_another_overtook_is_refused() {
+        let confirm = Command::Confirm { attempt: 1, now: testing::at(90) };
+        let overtaken = [request(None).into(), chosen(1), authorized(1, 1, true), chosen(2)];
+        given::<SignIn>(overtaken.clone()).when(confirm.clone()).refused(Refusal::StaleAttempt);
+        given::<SignIn>(overtaken.into_iter().chain([authorized(2, 2, true)]))
+            .when(confirm)
+            .refused(Refusal::StaleAttempt);
+    }
+
+    #[test]
+    fn only_an_ended_sign_in_is_settled_and_once() {
+        given::<SignIn>([request(None).into()]).when(Command::Settle).then([]);
+        given::<SignIn>([request(None).into(), Event::Lapsed {}]).when(Command::Settle).then([Event::Settled {}]);
+        given::<SignIn>([request(None).into(), Event::Lapsed {}, Event::Settled {}])
+            .when(Command::Settle)
+            .then([]);
+    }
+
+    #[test]
     fn a_completed_sign_in_is_over() {
         let completed = Event::Completed { person: testing::person(1) };
         let events =
             [request(Some(testing::person(1))).into(), chosen(1), authorized(1, 1, false), completed];
         given::<SignIn>(events.clone()).when(choose("b1", 10)).refused(Refusal::Completed);
-        given::<SignIn>(events.clone()).when(Command::Confirm { now: testing::at(9) }).then([]);
+        given::<SignIn>(events.clone()).when(Command::Confirm { attempt: 1, now: testing::at(9) }).then([]);
         given::<SignIn>(events).when(Command::Lapse { now: testing::at(900) }).then([]);
     }
 }

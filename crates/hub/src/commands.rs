@@ -7,7 +7,10 @@ use std::{
     any::{Any, TypeId},
     collections::{HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -158,11 +161,14 @@ pub struct Commands {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     states: Mutex<States>,
+    /// The latest time that stands in an event of this process, in microseconds: a clock that is put back tells no
+    /// earlier one.
+    latest_us: AtomicI64,
 }
 
 impl Commands {
     pub fn new(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { store, clock, ids, states: Mutex::default() }
+        Self { store, clock, ids, states: Mutex::default(), latest_us: AtomicI64::new(i64::MIN) }
     }
 
     /// Does the command in the stream of this id.
@@ -214,7 +220,7 @@ impl Commands {
             match A::default().decide(command.clone()) {
                 Err(refusal) => answers.push(Some(Err(Failure::Refused(refusal)))),
                 Ok(events) => {
-                    let recorded_at = self.clock.now();
+                    let recorded_at = self.now();
                     let new = self.new_events(&events, recorded_at, command_id, context);
                     appends.push(Append {
                         stream: stream::<A>(id),
@@ -252,7 +258,7 @@ impl Commands {
         events: &[A::Event],
     ) -> Result<Appended, StoreError> {
         let expected = revision.map_or(Expected::NoStream, Expected::Revision);
-        let events = self.new_events(events, self.clock.now(), command_id, context);
+        let events = self.new_events(events, self.now(), command_id, context);
         self.append(&stream::<A>(id), expected, events).await
     }
 
@@ -282,7 +288,7 @@ impl Commands {
             if events.is_empty() {
                 return Ok(Done::AlreadyDone(loaded));
             }
-            let recorded_at = self.clock.now().max(loaded.recorded_at);
+            let recorded_at = self.now().max(loaded.recorded_at);
             let new = self.new_events(&events, recorded_at, command_id, context);
             let expected = loaded.revision.map_or(Expected::NoStream, Expected::Revision);
             match self.append(&stream, expected, new).await {
@@ -316,6 +322,11 @@ impl Commands {
             pause *= 2;
         }
         self.store.append(stream, expected, events).await
+    }
+
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now().as_micros();
+        Timestamp::from_micros(self.latest_us.fetch_max(now, Ordering::Relaxed).max(now))
     }
 
     fn new_events<E: serde::Serialize>(

@@ -11,6 +11,7 @@ use projections::{
     messages::Messages,
 };
 use store::{EventStore, Position, embedded::EmbeddedStore};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{Clock, Ids},
@@ -34,6 +35,8 @@ pub struct Parts {
     pub id: HubId,
     /// How often a hub was started on this data, this time included.
     pub epoch: u64,
+    /// Cancelled when no new work may be begun.
+    pub stopping: CancellationToken,
     pub store: Arc<dyn EventStore>,
     pub commands: Commands,
     pub custody: Custody,
@@ -93,6 +96,7 @@ impl Hub {
         let hub = Self(Arc::new(Parts {
             id: HubId(ids.uuid()),
             epoch: count_start(&data)?,
+            stopping: lifecycle.stopping(),
             commands: Commands::new(store.clone(), clock.clone(), ids.clone()),
             custody,
             entra: entra(&config, http.clone())?,

@@ -283,7 +283,7 @@ impl ConnectionRow {
                     grant.expired = true;
                 }
             }
-            connection::Event::RefreshStarted { .. } => {}
+            connection::Event::RefreshStarted { .. } | connection::Event::TokensDestroyed { .. } => {}
             connection::Event::RefreshFailed { diagnosis, .. } => self.diagnosis = Some(diagnosis.clone()),
             connection::Event::ReauthorizationRequired { why, diagnosis, .. } => {
                 self.end(Status::ReauthorizationRequired, Some(*why), Some(diagnosis));

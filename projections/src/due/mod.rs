@@ -87,6 +87,12 @@ pub struct LaneRow {
     /// The open one is known to have arrived by an earlier attempt; it is no longer among the pending.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub arrived: bool,
+    /// Times in a row that the message at the head was put off, for the back-off.
+    #[serde(default)]
+    pub deferrals: u32,
+    /// When the lane was last parked no longer; what waited then is not too old before its time has passed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<Timestamp>,
 }
 
 /// A message that is not concluded. What it says is read from its own stream when its turn comes.
@@ -113,20 +119,22 @@ pub struct ConnectionRow {
     pub issued_at: Timestamp,
     pub claim_open: bool,
     pub refresh_not_before: Option<Timestamp>,
+    /// Unlinked, and the vault still has the tokens as far as is known.
+    pub to_destroy: bool,
 }
 
 /// A sign-in of which something is still to come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SignInRow {
     pub lapses_at: Timestamp,
-    /// Completed, but account and connection do not say so yet.
-    pub to_finish: bool,
+    /// It has ended, and what follows from that is not done yet.
+    pub ended: bool,
 }
 
 /// An event that this projection folds.
 pub enum Event {
     Accepted { message: MessageId, position: u64, lane: ConnectionId, person: PersonId },
-    Lane { lane: ConnectionId, revision: u64, event: lane::Event },
+    Lane { lane: ConnectionId, revision: u64, event: lane::Event, at: Timestamp },
     Connection { connection: ConnectionId, event: connection::Event, at: Timestamp },
     SignIn { sign_in: SignInId, event: sign_in::Event },
 }
@@ -156,11 +164,15 @@ impl Projection for Due {
                 "expires_us INTEGER",
                 "issued_us INTEGER",
                 "claim_open INTEGER NOT NULL",
+                // A refresh is not to be tried before.
+                "not_before_us INTEGER",
+                "to_destroy INTEGER NOT NULL",
             ],
             indexes: &[
                 "(expires_us) WHERE expires_us NOT NULL",
                 "(issued_us) WHERE issued_us NOT NULL",
                 "(claim_open) WHERE claim_open",
+                "(to_destroy) WHERE to_destroy",
             ],
         },
         Table { name: "sign_ins", columns: &["due_us INTEGER NOT NULL"], indexes: &["(due_us)"] },
@@ -185,11 +197,12 @@ impl Projection for Due {
             }));
         }
         if let Some(of_lane) = event.decode::<Lane>()? {
-            return Ok(Some(Event::Lane {
-                lane: event.stream_id()?,
-                revision: event.revision,
-                event: of_lane,
-            }));
+            let at = match of_lane {
+                lane::Event::Resumed { .. } => event.about()?.recorded_at,
+                _ => Timestamp::default(),
+            };
+            let (lane, revision) = (event.stream_id()?, event.revision);
+            return Ok(Some(Event::Lane { lane, revision, event: of_lane, at }));
         }
         if let Some(of_connection) = event.decode::<Connection>()? {
             let at = match of_connection {
@@ -215,12 +228,7 @@ impl Projection for Due {
                 keys.push(Key::Lane(*lane));
                 keys.extend(message_of(event).map(Key::Message));
             }
-            Event::Connection { connection, event, .. } => {
-                keys.push(Key::Connection(*connection));
-                if let connection::Event::TokenIssued { grant, .. } = event {
-                    keys.push(Key::SignIn(*grant));
-                }
-            }
+            Event::Connection { connection, .. } => keys.push(Key::Connection(*connection)),
             Event::SignIn { sign_in, .. } => keys.push(Key::SignIn(*sign_in)),
         }
     }
@@ -259,9 +267,11 @@ impl Projection for Due {
                     or_null(live.then(|| micros(row.expires_at))),
                     or_null(active.then(|| micros(row.issued_at))),
                     Value::Integer(row.claim_open.into()),
+                    or_null(row.refresh_not_before.map(micros)),
+                    Value::Integer(row.to_destroy.into()),
                 ]
             }
-            Row::SignIn(row) => vec![if row.to_finish { Value::Integer(0) } else { micros(row.lapses_at) }],
+            Row::SignIn(row) => vec![if row.ended { Value::Integer(0) } else { micros(row.lapses_at) }],
         }
     }
 }
@@ -285,6 +295,7 @@ impl LaneRow {
     /// Nothing more is to be done for the message.
     fn conclude(&mut self, message: MessageId) {
         self.open = None;
+        self.deferrals = 0;
         if !std::mem::take(&mut self.arrived) {
             self.pending = self.pending.saturating_sub(1);
             self.again.remove(&message);
@@ -320,18 +331,20 @@ fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
                 parked: None,
                 again: BTreeSet::new(),
                 arrived: false,
+                deferrals: 0,
+                resumed_at: None,
             });
             row.pending += 1;
             Some(row)
         }
-        Event::Lane { revision, event, .. } => {
-            row.map(|row| LaneRow { lane_revision: Some(*revision), ..in_lane(row, event) })
+        Event::Lane { revision, event, at, .. } => {
+            row.map(|row| LaneRow { lane_revision: Some(*revision), ..in_lane(row, event, *at) })
         }
         _ => row,
     }
 }
 
-fn in_lane(mut row: LaneRow, event: &lane::Event) -> LaneRow {
+fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
     let open = |row: &LaneRow, message: &MessageId, attempt: &u32| {
         row.open.as_ref().is_some_and(|open| open.message == *message && open.attempt == *attempt)
     };
@@ -360,6 +373,7 @@ fn in_lane(mut row: LaneRow, event: &lane::Event) -> LaneRow {
         lane::Event::Deferred { until, .. } => {
             (row.open, row.arrived) = (None, false);
             row.not_before = Some(*until);
+            row.deferrals += 1;
         }
         lane::Event::Parked { parked, .. } => {
             (row.open, row.arrived) = (None, false);
@@ -368,6 +382,8 @@ fn in_lane(mut row: LaneRow, event: &lane::Event) -> LaneRow {
         lane::Event::Resumed { .. } => {
             row.parked = None;
             row.not_before = None;
+            row.deferrals = 0;
+            row.resumed_at = Some(at);
         }
     }
     row
@@ -413,6 +429,7 @@ fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Option<Connec
             issued_at: Timestamp::default(),
             claim_open: false,
             refresh_not_before: None,
+            to_destroy: false,
         })),
         connection::Event::TokenIssued { grant, grant_number, generation, expires_at, .. } => {
             row.map(|row| ConnectionRow {
@@ -426,6 +443,7 @@ fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Option<Connec
                 issued_at: *at,
                 claim_open: false,
                 refresh_not_before: None,
+                to_destroy: false,
             })
         }
         connection::Event::TokenRefreshed { generation, expires_at, .. } => row.map(|row| ConnectionRow {
@@ -445,22 +463,28 @@ fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Option<Connec
         connection::Event::ReauthorizationRequired { .. } => end(row, Status::ReauthorizationRequired),
         connection::Event::ConsentRequired { .. } => end(row, Status::ConsentRequired),
         connection::Event::Suspended { .. } => end(row, Status::Suspended),
-        connection::Event::Unlinked {} => end(row, Status::Unlinked),
+        connection::Event::Unlinked {} => {
+            end(row, Status::Unlinked).map(|row| ConnectionRow { to_destroy: row.grant_number > 0, ..row })
+        }
+        connection::Event::TokensDestroyed { .. } => {
+            row.map(|row| ConnectionRow { to_destroy: false, ..row })
+        }
         connection::Event::ChatFound { .. } | connection::Event::ChatLost { .. } => row,
     }
 }
 
 fn evolve_sign_in(row: Option<SignInRow>, event: &Event) -> Option<SignInRow> {
     match event {
-        // The grant is in place: the sign-in is finished.
-        Event::Connection { event: connection::Event::TokenIssued { .. }, .. } => None,
         Event::SignIn { event, .. } => match event {
             sign_in::Event::Requested { lapses_at, .. } => {
-                Some(SignInRow { lapses_at: *lapses_at, to_finish: false })
+                Some(SignInRow { lapses_at: *lapses_at, ended: false })
             }
-            sign_in::Event::Completed { .. } => row.map(|row| SignInRow { to_finish: true, ..row }),
-            sign_in::Event::Lapsed {}
-            | sign_in::Event::Failed { why: FailureReason::AccountLinkedElsewhere, .. } => None,
+            sign_in::Event::Completed { .. }
+            | sign_in::Event::Lapsed {}
+            | sign_in::Event::Failed { why: FailureReason::AccountLinkedElsewhere, .. } => {
+                row.map(|row| SignInRow { ended: true, ..row })
+            }
+            sign_in::Event::Settled {} => None,
             _ => row,
         },
         _ => row,

@@ -75,26 +75,42 @@ pub async fn expired_connections(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
-    let sql = "SELECT key, body FROM connections WHERE expires_us NOT NULL AND expires_us <= ?1
-               ORDER BY expires_us LIMIT ?2";
-    connections(due, sql, now, limit).await
+    due.query(move |reader| {
+        let sql = "SELECT key, body FROM connections WHERE expires_us NOT NULL AND expires_us <= ?1
+                   ORDER BY expires_us LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(connection_rows(reader.select(2, sql, (now.as_micros(), limit))?))
+    })
+    .await
 }
 
-/// Connections whose newest generation came before `before`: to be refreshed lest the grant grows stale.
+/// Connections whose newest generation came before `before`, to be refreshed lest the grant grows stale; without those
+/// whose refresh failed and is not to be tried again before `now`.
 pub async fn stale_connections(
     due: &ReadModel<Due>,
     before: Timestamp,
+    now: Timestamp,
     limit: usize,
 ) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
-    let sql = "SELECT key, body FROM connections WHERE issued_us NOT NULL AND issued_us <= ?1
-               ORDER BY issued_us LIMIT ?2";
-    connections(due, sql, before, limit).await
+    due.query(move |reader| {
+        let sql = "SELECT key, body FROM connections WHERE issued_us NOT NULL AND issued_us <= ?1
+                   AND (not_before_us IS NULL OR not_before_us <= ?2) ORDER BY issued_us LIMIT ?3";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(connection_rows(reader.select(2, sql, (before.as_micros(), now.as_micros(), limit))?))
+    })
+    .await
 }
 
 /// Connections with a claim to refresh whose outcome is missing.
 pub async fn claimed_connections(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
-    let sql = "SELECT key, body FROM connections WHERE claim_open AND ?1 NOT NULL LIMIT ?2";
-    connections(due, sql, Timestamp::default(), usize::MAX).await
+    let sql = "SELECT key, body FROM connections WHERE claim_open";
+    due.query(move |reader| Ok(connection_rows(reader.select(2, sql, [])?))).await
+}
+
+/// Unlinked connections whose tokens may still be in the vault.
+pub async fn connections_to_destroy(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
+    let sql = "SELECT key, body FROM connections WHERE to_destroy";
+    due.query(move |reader| Ok(connection_rows(reader.select(2, sql, [])?))).await
 }
 
 /// When the next access token runs out, after `now`.
@@ -136,24 +152,12 @@ pub async fn next_lapse_at(due: &ReadModel<Due>, now: Timestamp) -> Result<Optio
     due.query(move |reader| first_time(reader, sql, now)).await
 }
 
-async fn connections(
-    due: &ReadModel<Due>,
-    sql: &'static str,
-    at: Timestamp,
-    limit: usize,
-) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
-    due.query(move |reader| {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = reader.select(2, sql, (at.as_micros(), limit))?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|found| match found {
-                (Key::Connection(id), Row::Connection(row)) => Some((id, row)),
-                _ => None,
-            })
-            .collect())
-    })
-    .await
+fn connection_rows(rows: Vec<(Key, Row)>) -> Vec<(ConnectionId, ConnectionRow)> {
+    let connection = |found| match found {
+        (Key::Connection(id), Row::Connection(row)) => Some((id, row)),
+        _ => None,
+    };
+    rows.into_iter().filter_map(connection).collect()
 }
 
 fn first_time(reader: &Reader<'_, Due>, sql: &str, after: Timestamp) -> Result<Option<Timestamp>> {

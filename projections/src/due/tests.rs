@@ -261,7 +261,7 @@ async fn connections_are_found_by_what_is_due() {
     assert_eq!(queries::next_expiry_at(model, at(400)).await.unwrap(), None);
 
     // Only what is active grows stale; only an open claim is one.
-    let mut stale = ids(queries::stale_connections(model, at(10), 9).await.unwrap());
+    let mut stale = ids(queries::stale_connections(model, at(10), at(10), 9).await.unwrap());
     stale.sort_unstable();
     let mut active = [of(1), of(2), of(3)];
     active.sort_unstable();
@@ -288,7 +288,7 @@ fn requested(n: u128, lapses: i64) -> Told {
 }
 
 #[tokio::test]
-async fn a_sign_in_is_due_until_its_grant_is_in_place_or_its_time_is_over() {
+async fn a_sign_in_is_due_when_it_ends_or_its_time_is_over_until_it_is_settled() {
     let completed = |n| in_sign_in(n, &OfSignIn::Completed { person: person(n) });
     let failed = |n, why| {
         let (attempt, diagnosis) = (1, diagnosis("access_denied"));
@@ -307,14 +307,17 @@ async fn a_sign_in_is_due_until_its_grant_is_in_place_or_its_time_is_over() {
         in_sign_in(4, &OfSignIn::Lapsed {}),
         completed(5),
         failed(5, FailureReason::AccountLinkedElsewhere),
+        in_sign_in(3, &OfSignIn::Settled {}),
+        in_sign_in(4, &OfSignIn::Settled {}),
         failed(1, FailureReason::Declined),
     ];
     let rows = rows_of::<Due>(&events).await;
     let left: BTreeMap<_, _> = rows
         .into_iter()
-        .filter_map(|(key, row)| if let Row::SignIn(row) = row { Some((key, row.to_finish)) } else { None })
+        .filter_map(|(key, row)| if let Row::SignIn(row) = row { Some((key, row.ended)) } else { None })
         .collect();
-    let expected = [(Key::SignIn(sign_in(1)), false), (Key::SignIn(sign_in(2)), true)];
+    let expected =
+        [(Key::SignIn(sign_in(1)), false), (Key::SignIn(sign_in(2)), true), (Key::SignIn(sign_in(5)), true)];
     assert_eq!(left, BTreeMap::from(expected));
 
     let open = open_for_reading::<Due>(&events).await;
@@ -322,8 +325,8 @@ async fn a_sign_in_is_due_until_its_grant_is_in_place_or_its_time_is_over() {
         let found = queries::due_sign_ins(&open.model, at(now), 9).await.unwrap();
         found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
-    assert_eq!(due(1).await, [sign_in(2)]);
-    assert_eq!(due(600).await, [sign_in(2), sign_in(1)]);
+    assert_eq!(due(1).await, [sign_in(2), sign_in(5)]);
+    assert_eq!(due(600).await, [sign_in(2), sign_in(5), sign_in(1)]);
     assert_eq!(queries::next_lapse_at(&open.model, at(1)).await.unwrap(), Some(at(600)));
 }
 
@@ -367,7 +370,7 @@ impl Walk {
         for event in events {
             self.told.push(in_lane(1, &event));
             let lane = person(1).connection();
-            self.fold(&Event::Lane { lane, revision: self.revision, event: event.clone() });
+            self.fold(&Event::Lane { lane, revision: self.revision, event: event.clone(), at: at(2) });
             if let lane::Event::Delivered { message, .. } = event {
                 self.arrived.insert(message);
             }

@@ -188,6 +188,18 @@ fn a_late_word_on_an_older_grant_changes_nothing() {
 }
 
 #[test]
+fn an_unlinked_persons_tokens_are_destroyed_once() {
+    let grant = testing::sign_in(1);
+    let destroyed = Event::TokensDestroyed { grant };
+    let unlinked = [linked(1), issued(1, 1), Event::Unlinked {}];
+    given::<Connection>([linked(1), issued(1, 1)]).when(Command::RecordDestroyed { grant }).then([]);
+    given::<Connection>(unlinked.clone()).when(Command::RecordDestroyed { grant }).then([destroyed.clone()]);
+    given::<Connection>(unlinked.into_iter().chain([destroyed]))
+        .when(Command::RecordDestroyed { grant })
+        .then([]);
+}
+
+#[test]
 fn what_is_not_linked_cannot_be_unlinked() {
     given::<Connection>([]).when(Command::Unlink).refused(Refusal::NotLinked);
     given::<Connection>([linked(1), issued(1, 1)]).when(Command::Unlink).then([Event::Unlinked {}]);

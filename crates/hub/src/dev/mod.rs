@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use domain::{ClientId, CommandId, client};
 use microsoft_simulator::{Settings, Simulator, serve_simulator, simulator};
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,13 @@ impl Dev {
         sources.loopback_http = true;
         sources.presets = presets(directory, &data, &url, &simulator_url, &settings);
         let config = Config::load(&sources)?;
+        // The mark is on that directory, and the simulator's tokens belong in no other.
+        ensure!(
+            config.data.directory == data,
+            "`chancery dev` keeps its data in {}; it does not work on data.directory = {}",
+            data.display(),
+            config.data.directory.display()
+        );
         logging::init(&config.log);
 
         let control_token = settings.control_token.clone();

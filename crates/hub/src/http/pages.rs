@@ -278,7 +278,7 @@ fn shown(hub: &Hub, status: StatusCode, title: &str, content: &Markup) -> Respon
         }
     };
     // A form that is answered by a redirect must be allowed to end where that leads.
-    let authority = hub.config.microsoft.authority.origin().ascii_serialization();
+    let authority = sign_ins::authorize_origin(hub);
     let policy = format!(
         "default-src 'none'; style-src 'self'; form-action 'self' {authority}; frame-ancestors 'none'; base-uri 'none'"
     );

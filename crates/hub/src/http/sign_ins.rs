@@ -220,7 +220,7 @@ impl From<NotConfirmed> for ApiError {
     fn from(refusal: NotConfirmed) -> Self {
         let kind = match refusal {
             NotConfirmed::NoSuchSignIn => return no_such_sign_in(),
-            NotConfirmed::WrongCode => Kind::Forbidden,
+            NotConfirmed::WrongCode | NotConfirmed::TenantNotAdmitted => Kind::Forbidden,
             NotConfirmed::Refused(_) | NotConfirmed::AccountLinkedElsewhere => Kind::Conflict,
             NotConfirmed::Trouble(error) => return error.into(),
         };

@@ -12,6 +12,7 @@ use domain::{
     lane::Surface,
     tenant::{Command, Tenant},
 };
+use microsoft::Failure;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -98,7 +99,19 @@ pub(super) async fn unknown(hub: &Hub, tenant: TenantId) -> Result<()> {
 
 /// Looks whether Graph answers; if it does, the breaker closes. True when it did.
 pub(super) async fn probe(hub: &Hub, tenant: TenantId, access: &SecretString) -> Result<bool> {
-    if let Err(failure) = hub.graph.probe(Some(access)).await {
+    // Any definite answer will do: it is Graph that is asked after, not this person's rights.
+    let silent = |failure: &Failure| {
+        matches!(
+            failure,
+            Failure::Throttled { .. }
+                | Failure::Unavailable { .. }
+                | Failure::NotSent { .. }
+                | Failure::Ambiguous { .. }
+        )
+    };
+    if let Err(failure) = hub.graph.probe(Some(access)).await
+        && silent(&failure)
+    {
         tracing::info!(tenant.id = %tenant, "Graph does not answer well yet: {failure}");
         return Ok(false);
     }

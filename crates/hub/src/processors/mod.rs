@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use domain::Timestamp;
-use projections::{Change, Projection, ReadModel};
+use projections::{Change, Projection, ReadModel, due};
 use tokio_util::sync::CancellationToken;
 
 pub use breakers::Breakers;
@@ -27,6 +27,8 @@ use crate::{clock::Ids, hub::Hub, lifecycle::Lifecycle};
 const PATIENCE: Duration = Duration::from_mins(1);
 /// After something went wrong in a processor: pause, then look again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Before something is tried again that failed for itself, while the rest went on.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// Starts all processors.
 pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
@@ -65,6 +67,37 @@ async fn caught_up<P: Projection>(
                 Ok(()) => return true,
                 Err(behind) => tracing::warn!(projection = P::NAME, "{behind}; nothing is done before it is there"),
             }
+        }
+        // A read model that has stopped says so at once, and every time.
+        tokio::select! {
+            () = stopping.cancelled() => return false,
+            () = tokio::time::sleep(PATIENCE) => {}
+        }
+    }
+}
+
+/// One round of a processor: does what is due, and answers when to look again if nothing happens.
+type Round<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Option<Timestamp>>> + Send + 'a>>;
+
+/// Does round after round, each when it is time or when a row changed that concerns it.
+async fn rounds(
+    hub: Hub,
+    head: store::Position,
+    stopping: CancellationToken,
+    concerns: fn(&due::Key) -> bool,
+    round: for<'a> fn(&'a Hub) -> Round<'a>,
+) -> Result<()> {
+    let mut changes = hub.due.changes();
+    if !caught_up(&hub.due, head, &stopping).await {
+        return Ok(());
+    }
+    loop {
+        let next = round(&hub).await.unwrap_or_else(|error| {
+            tracing::warn!(error = format!("{error:#}"), "A round of a processor failed; trying again.");
+            Some(hub.clock.now() + PAUSE)
+        });
+        if !wait(&hub, next, &mut changes, concerns, &stopping).await {
+            return Ok(());
         }
     }
 }

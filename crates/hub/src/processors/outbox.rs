@@ -17,7 +17,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{PAUSE, caught_up, delivery};
-use crate::{config::UnknownOutcome, hub::Hub, metrics::DeliveryOutcome};
+use crate::{hub::Hub, metrics::DeliveryOutcome};
 
 /// What a task found about its lane when it left it.
 #[derive(Clone, Copy, Debug)]
@@ -81,9 +81,9 @@ async fn judge_open_lanes(hub: &Hub) -> Result<()> {
     for (lane, row) in queries::open_lanes(&hub.due).await? {
         let Some(open) = row.open else { continue };
         tracing::warn!(lane.id = %lane, message.id = %open.message, "A delivery was cut off; its outcome is unknown.");
-        let resend = hub.config.delivery.unknown == UnknownOutcome::Resend;
+        let resend = delivery::resends(hub, open.attempt);
         let outcome = Outcome::Unknown { resend, diagnosis: Diagnosis::default() };
-        let context = delivery::context(lane, row.person);
+        let context = delivery::context(hub, open.message, row.person).await?;
         delivery::conclude(hub, lane, &context, open.message, open.attempt, outcome).await?;
         hub.metrics.delivery(DeliveryOutcome::Unknown);
     }
@@ -99,6 +99,8 @@ struct Lanes {
     worked: HashMap<ConnectionId, bool>,
     until: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
     at: BinaryHeap<Reverse<(Timestamp, ConnectionId)>>,
+    /// The earliest of its times in `at`, so that each news of a waiting lane does not add another.
+    earliest: HashMap<ConnectionId, Timestamp>,
     tasks: JoinSet<(ConnectionId, Left)>,
 }
 
@@ -110,7 +112,7 @@ impl Lanes {
             if at <= now {
                 self.queue(lane);
             } else {
-                self.at.push(Reverse((at, lane)));
+                self.wait(lane, at);
             }
         }
         Ok(())
@@ -151,11 +153,18 @@ impl Lanes {
         let changed = self.worked.remove(&lane).unwrap_or_default();
         match left {
             Left::Until(at) => self.until.push(Reverse((at, lane))),
-            Left::At(at) => self.at.push(Reverse((at, lane))),
+            Left::At(at) => self.wait(lane, at),
             Left::Waiting => {}
         }
         if changed {
             self.queue(lane);
+        }
+    }
+
+    fn wait(&mut self, lane: ConnectionId, at: Timestamp) {
+        if self.earliest.get(&lane).is_none_or(|earliest| at < *earliest) {
+            self.earliest.insert(lane, at);
+            self.at.push(Reverse((at, lane)));
         }
     }
 
@@ -177,6 +186,7 @@ impl Lanes {
         }
         while self.next_at().is_some_and(|at| at <= now) {
             if let Some(Reverse((_, lane))) = self.at.pop() {
+                self.earliest.remove(&lane);
                 self.queue(lane);
             }
         }

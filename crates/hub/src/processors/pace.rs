@@ -17,6 +17,9 @@ use crate::config::DeliveryConfig;
 /// Chats remembered before those are dropped whose time is over.
 const CHATS_MAX: usize = 16_384;
 
+/// Over how long those are spread that were told to wait.
+const SPREAD_MS: u64 = 500;
+
 /// Counts what goes out.
 pub struct Pace {
     chats: Mutex<HashMap<ConnectionId, Instant>>,
@@ -43,9 +46,11 @@ impl Pace {
         }
         drop(chats);
         let clock = governor::clock::DefaultClock::default();
-        let wait = |not_until: governor::NotUntil<_>| now + not_until.wait_time_from(clock.now());
-        self.tenants.check_key(&tenant).map_err(wait)?;
-        self.app.check().map_err(wait)
+        // Those that wait come back one after the other, not all at the same moment.
+        let spread = Duration::from_millis(lane.0.as_u64_pair().1 % SPREAD_MS);
+        let wait = |not_until: governor::NotUntil<_>| now + not_until.wait_time_from(clock.now()) + spread;
+        self.app.check().map_err(wait)?;
+        self.tenants.check_key(&tenant).map_err(wait)
     }
 
     /// Something was posted to this chat: the next one waits for `interval`.

@@ -1,5 +1,6 @@
-//! Records what time does to tokens: that they expired, also after downtime; and refreshes those that nobody used for
-//! long, since a grant that rests for 90 days is lost (Entra ID, refresh token lifetime).
+//! Records what time does to tokens: that they expired, also after downtime; refreshes those that nobody used for long,
+//! since a grant that rests for 90 days is lost (Entra ID, refresh token lifetime); and destroys those of people who were
+//! unlinked.
 
 use anyhow::Result;
 use domain::{
@@ -10,71 +11,63 @@ use projections::due::{ConnectionRow, Key, queries};
 use store::Position;
 use tokio_util::sync::CancellationToken;
 
-use super::{PAUSE, caught_up, wait};
+use super::{AGAIN, PAUSE, Round, rounds};
 use crate::{commands::Context, hub::Hub, services::tokens};
 
 /// Connections looked at in one round.
 const ROUND: usize = 100;
 
 pub(super) async fn run(hub: Hub, head: Position, stopping: CancellationToken) -> Result<()> {
-    let mut changes = hub.due.changes();
-    if !caught_up(&hub.due, head, &stopping).await {
-        return Ok(());
-    }
-    if let Err(error) = settle_claims(&hub).await {
-        tracing::warn!(
-            error = format!("{error:#}"),
-            "Open refreshes could not be settled; their next use will."
-        );
-    }
-    loop {
-        let next = match round(&hub).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "Tokens could not be looked after; trying again."
-                );
-                Some(hub.clock.now() + PAUSE)
-            }
-        };
-        if !wait(&hub, next, &mut changes, |key| matches!(key, Key::Connection(_)), &stopping).await {
-            return Ok(());
-        }
-    }
-}
-
-/// Claims that a former process left open: what the vault has is recorded, otherwise one new claim tells.
-async fn settle_claims(hub: &Hub) -> Result<()> {
-    for (id, row) in queries::claimed_connections(&hub.due).await? {
-        tokens::refresh(hub, id, row.generation).await?;
-    }
-    Ok(())
+    rounds(hub, head, stopping, |key| matches!(key, Key::Connection(_)), round).await
 }
 
 /// Does what is due, and answers when to look again.
-async fn round(hub: &Hub) -> Result<Option<Timestamp>> {
-    let now = hub.clock.now();
-    let expired = queries::expired_connections(&hub.due, now, ROUND).await?;
-    for (id, row) in &expired {
-        expire(hub, *id, row).await?;
-    }
-    let keep_alive = hub.config.tokens.keep_alive;
-    let stale = queries::stale_connections(&hub.due, now - keep_alive, ROUND).await?;
-    let mut held_back = None;
-    for (id, row) in &stale {
-        if let tokens::Fresh::Later { until, .. } = tokens::refresh(hub, *id, row.generation).await? {
-            held_back = held_back.max(Some(until));
+fn round(hub: &Hub) -> Round<'_> {
+    Box::pin(async move {
+        let now = hub.clock.now();
+        let mut looks = Looks { again: None };
+        let expired = queries::expired_connections(&hub.due, now, ROUND).await?;
+        for (id, row) in &expired {
+            looks.after(*id, now, expire(hub, *id, row).await);
+        }
+        for (id, row) in queries::connections_to_destroy(&hub.due).await? {
+            looks.after(id, now, tokens::destroy(hub, id, row.person, row.grant).await.map(drop));
+        }
+        // Claims that a former process left open: what the vault has is recorded, otherwise one new claim tells.
+        for (id, row) in queries::claimed_connections(&hub.due).await? {
+            looks.after(id, now, tokens::refresh(hub, id, row.generation).await.map(drop));
+        }
+        let keep_alive = hub.config.tokens.keep_alive;
+        let stale = queries::stale_connections(&hub.due, now - keep_alive, now, ROUND).await?;
+        for (id, row) in &stale {
+            if hub.stopping.is_cancelled() {
+                return Ok(None);
+            }
+            looks.after(*id, now, tokens::refresh(hub, *id, row.generation).await.map(drop));
+        }
+        if expired.len() == ROUND && looks.again.is_none() {
+            return Ok(Some(now));
+        }
+        let expiry = queries::next_expiry_at(&hub.due, now).await?;
+        let keep = queries::oldest_issue_at(&hub.due).await?.map(|issued| issued + keep_alive);
+        // One that could not be refreshed just now stays the oldest; it is not asked about without pause.
+        let keep = keep.map(|at| if at <= now { now + AGAIN } else { at.max(now + PAUSE) });
+        Ok([looks.again, expiry, keep].into_iter().flatten().min())
+    })
+}
+
+/// One connection that can't be looked after does not keep the others waiting.
+struct Looks {
+    again: Option<Timestamp>,
+}
+
+impl Looks {
+    fn after(&mut self, id: ConnectionId, now: Timestamp, done: Result<()>) {
+        if let Err(error) = done {
+            tracing::warn!(connection.id = %id, error = format!("{error:#}"), "Tokens could not be looked after; trying again.");
+            self.again = Some(now + AGAIN);
         }
     }
-    if expired.len() == ROUND || (stale.len() == ROUND && held_back.is_none()) {
-        return Ok(Some(now));
-    }
-    let expiry = queries::next_expiry_at(&hub.due, now).await?;
-    let keep = queries::oldest_issue_at(&hub.due).await?.map(|issued| issued + keep_alive);
-    // A grant that could not be refreshed just now is not asked about again before its time.
-    let keep = held_back.or(keep.map(|at| at.max(now + PAUSE)));
-    Ok([expiry, keep].into_iter().flatten().min())
 }
 
 async fn expire(hub: &Hub, id: ConnectionId, row: &ConnectionRow) -> Result<()> {

@@ -25,6 +25,7 @@ use crate::{
     services::{
         audit::record,
         sign_ins::{Profile, reveal_profile},
+        tokens,
     },
 };
 
@@ -151,11 +152,11 @@ async fn unlink_person(
                 Err(error) => return Err(NotUnlinked::Trouble(error.into())),
             }
         };
-        if let Some(grant) = connection.state.grant {
-            hub.tokens.forget(grant.id);
-            hub.custody.destroy_tokens(grant.id).await.map_err(anyhow::Error::from)?;
-        }
-        return Ok(position.max(unlinked));
+        let destroyed = match connection.state.grant {
+            Some(grant) => tokens::destroy(hub, id, person, grant.id).await?,
+            None => position,
+        };
+        return Ok(destroyed.max(unlinked));
     }
     Err(NotUnlinked::Contended)
 }

@@ -5,12 +5,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use custody::TokenPair;
+use custody::{CustodyError, Stored, TokenPair, VaultError};
 use domain::{
     CommandId, ConnectionId, Diagnosis, PersonId, SignInId, Timestamp,
     connection::{
@@ -19,6 +22,7 @@ use domain::{
 };
 use microsoft::TokenFailure;
 use secrecy::SecretString;
+use store::Position;
 use tokio::time::Instant;
 
 use crate::{
@@ -35,6 +39,12 @@ const HUB_PAUSE: Duration = Duration::from_mins(1);
 /// Back-off between refreshes of one grant that failed for passing reasons.
 const BACKOFF_FIRST: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_mins(15);
+/// Calls in a row that the token endpoint may leave unanswered before it is given a rest, and how long.
+const UNANSWERED_MAX: u32 = 5;
+const UNANSWERED_PAUSE: Duration = Duration::from_secs(10);
+/// How often, and at what intervals, the vault is asked to take new tokens.
+const PUTS_MAX: u32 = 50;
+const PUT_PAUSE: Duration = Duration::from_millis(200);
 /// Tokens kept in memory; those of the people written to lately.
 const CACHED_MAX: usize = 4096;
 
@@ -60,6 +70,10 @@ pub struct Tokens {
     /// One refresh of a connection at a time.
     turns: Mutex<HashMap<ConnectionId, Arc<tokio::sync::Mutex<()>>>>,
     cached: Mutex<HashMap<SignInId, (u64, SecretString)>>,
+    /// Generations that were asked for because Graph refused the one before, until Graph takes one.
+    renewed: Mutex<HashMap<ConnectionId, u64>>,
+    /// Calls in a row that the token endpoint did not answer.
+    unanswered: AtomicU32,
     hub_paused_until: Mutex<Option<Instant>>,
 }
 
@@ -94,15 +108,27 @@ impl Tokens {
         until.and_then(|until| until.checked_duration_since(Instant::now()))
     }
 
-    fn pause_hub(&self) {
-        *self.hub_paused_until.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Instant::now() + HUB_PAUSE);
+    fn pause_hub(&self, pause: Duration) {
+        *self.hub_paused_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
+    }
+
+    /// Whether the token endpoint answers. While it does not, nobody waits for it who need not.
+    fn heard(&self, answered: bool) {
+        if answered {
+            self.unanswered.store(0, Ordering::Relaxed);
+        } else if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED_MAX {
+            self.pause_hub(UNANSWERED_PAUSE);
+        }
+    }
+
+    /// Graph took the connection's token.
+    pub fn accepted(&self, connection: ConnectionId) {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection);
     }
 }
 
-/// A token of this connection that is good for a while, refreshed if need be.
-pub async fn fresh(hub: &Hub, id: ConnectionId) -> Result<Fresh> {
-    let connection = hub.commands.load::<Connection>(id).await?.state;
+/// A token of this connection, as it was just loaded, that is good for a while; refreshed if need be.
+pub async fn fresh(hub: &Hub, id: ConnectionId, connection: &Connection) -> Result<Fresh> {
     let Some(grant) = connection.grant.as_ref().filter(|_| connection.status == Status::Active) else {
         return Ok(Fresh::Broken(connection.status));
     };
@@ -132,8 +158,7 @@ pub async fn refresh(hub: &Hub, id: ConnectionId, generation: u64) -> Result<Fre
     if grant.generation > generation {
         return stored(hub, id, grant).await;
     }
-    let vaulted = hub.custody.get_tokens(grant.id).await?;
-    let Some(vaulted) = vaulted else { return lost(hub, id, person, grant).await };
+    let Some(vaulted) = in_vault(hub, grant.id).await? else { return lost(hub, id, person, grant).await };
     if vaulted.generation > grant.generation {
         // Somebody died between the vault and the event.
         return record(hub, id, person, grant, vaulted.generation, vaulted.claim, &vaulted.value).await;
@@ -149,13 +174,50 @@ pub async fn refresh(hub: &Hub, id: ConnectionId, generation: u64) -> Result<Fre
     call(hub, id, person, grant, claim, &vaulted.value).await
 }
 
+/// After Graph refused a token: a new one, once. `None` where the refused one was itself brought by this.
+pub async fn renew(hub: &Hub, id: ConnectionId, grant: SignInId, generation: u64) -> Result<Option<Fresh>> {
+    hub.tokens.forget(grant);
+    let renewed = || hub.tokens.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+    if renewed().get(&id) == Some(&generation) {
+        return Ok(None);
+    }
+    let fresh = refresh(hub, id, generation).await?;
+    if let Fresh::Token { generation, .. } = fresh {
+        renewed().insert(id, generation);
+    }
+    Ok(Some(fresh))
+}
+
+/// What the vault has of a grant; `None` also where it was destroyed.
+async fn in_vault(hub: &Hub, grant: SignInId) -> Result<Option<Stored<TokenPair>>> {
+    match hub.custody.get_tokens(grant).await {
+        Err(CustodyError::Destroyed { .. }) => Ok(None),
+        answer => Ok(answer?),
+    }
+}
+
+/// Puts what a claim brought into the vault. Where refresh tokens rotate strictly it is the only one left, so a vault that
+/// can't take it now is asked again for a while.
+async fn put(hub: &Hub, grant: SignInId, generation: u64, claim: u64, tokens: &TokenPair) -> Result<()> {
+    for _ in 0..PUTS_MAX {
+        match hub.custody.put_tokens(grant, generation, claim, tokens).await {
+            Err(VaultError::Unavailable(why)) => {
+                tracing::error!(error = why, "New tokens could not be kept; trying again.");
+                tokio::time::sleep(PUT_PAUSE).await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
+    Ok(hub.custody.put_tokens(grant, generation, claim, tokens).await?)
+}
+
 /// The newest token, as the vault or this process has it.
 async fn stored(hub: &Hub, id: ConnectionId, grant: &Grant) -> Result<Fresh> {
     let token = |access, generation| Fresh::Token { access, grant: grant.id, generation };
     if let Some(access) = hub.tokens.cached(grant.id, grant.generation) {
         return Ok(token(access, grant.generation));
     }
-    let Some(stored) = hub.custody.get_tokens(grant.id).await? else {
+    let Some(stored) = in_vault(hub, grant.id).await? else {
         let person =
             hub.commands.load::<Connection>(id).await?.state.person.context("a grant belongs to a person")?;
         return lost(hub, id, person, grant).await;
@@ -202,6 +264,7 @@ async fn call(
     match hub.entra.refresh(person.tenant, refresh_token, timeout).await {
         Ok(tokens) => {
             hub.metrics.refreshed(RefreshOutcome::Refreshed);
+            hub.tokens.heard(true);
             let new = TokenPair {
                 access: tokens.access,
                 // Entra always brings a new one; a provider that does not means that the old one stays.
@@ -210,7 +273,7 @@ async fn call(
                 scopes: if tokens.scopes.is_empty() { old.scopes.clone() } else { tokens.scopes },
             };
             let generation = grant.generation + 1;
-            hub.custody.put_tokens(grant.id, generation, claim, &new).await?;
+            put(hub, grant.id, generation, claim, &new).await?;
             record(hub, id, person, grant, generation, claim, &new).await
         }
         Err(failure) => failed(hub, id, person, grant, claim, &failure).await,
@@ -236,7 +299,10 @@ async fn record(
     };
     let command_id = command_id("refreshed", grant.id, generation);
     hub.commands.execute::<Connection>(id, &command_id, &context(id, person), finish).await?;
-    hub.custody.forget_older_tokens(grant.id, generation).await?;
+    if let Err(error) = hub.custody.forget_older_tokens(grant.id, generation).await {
+        // The next refresh lets go of them, or the end of the grant.
+        tracing::warn!(error = %error, "Older tokens could not be let go of.");
+    }
     hub.tokens.cache(grant.id, generation, tokens.access.clone());
     Ok(Fresh::Token { access: tokens.access.clone(), grant: grant.id, generation })
 }
@@ -250,6 +316,7 @@ async fn failed(
     failure: &TokenFailure,
 ) -> Result<Fresh> {
     hub.metrics.refreshed(RefreshOutcome::of(failure));
+    hub.tokens.heard(!matches!(failure, TokenFailure::NotSent { .. } | TokenFailure::Ambiguous { .. }));
     let now = hub.clock.now();
     let passing = backoff(BACKOFF_FIRST, BACKOFF_MAX, grant.refresh_failures, hub.ids.as_ref());
     let not_before = match failure {
@@ -262,7 +329,7 @@ async fn failed(
                 entra.code = diagnosis.aadsts,
                 "Entra ID refuses the hub itself: check client_id and client_secret. No grant is given up for it."
             );
-            hub.tokens.pause_hub();
+            hub.tokens.pause_hub(HUB_PAUSE);
             Some(now + HUB_PAUSE)
         }
         TokenFailure::TenantProblem { .. } => Some(now + BACKOFF_MAX),
@@ -306,6 +373,16 @@ async fn lost(hub: &Hub, id: ConnectionId, person: PersonId, grant: &Grant) -> R
         Diagnosis::default(),
     )
     .await
+}
+
+/// Destroys the tokens of a person who was unlinked, and records it: where, is answered. Safe to repeat.
+pub async fn destroy(hub: &Hub, id: ConnectionId, person: PersonId, grant: SignInId) -> Result<Position> {
+    hub.tokens.forget(grant);
+    hub.custody.destroy_tokens(grant).await?;
+    let command_id = command_id("destroyed", grant, 0);
+    let record = Command::RecordDestroyed { grant };
+    let done = hub.commands.execute::<Connection>(id, &command_id, &context(id, person), record).await?;
+    Ok(done.after().position)
 }
 
 /// Records that the grant is of no use, as something other than a refresh showed.

@@ -99,7 +99,7 @@ async fn create(
     let command_id =
         CommandId::new(format!("create/{}", hub.custody.name_uuid("client", &caller.client, &key.0)));
     let profile = Profile { role, tenants, return_urls };
-    let position = clients(&hub, &caller, request_id).create(&id, &command_id, profile).await?;
+    let position = clients(&hub, &caller, request_id)?.create(&id, &command_id, profile).await?;
     let location = format!("/v1/clients/{id}");
     let created = CreatedClient { id, position: hub.position(position) };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(created)).into_response())
@@ -118,6 +118,7 @@ async fn list(
     caller: Caller,
     RequestId(request_id): RequestId,
 ) -> Result<Json<ClientList>, ApiError> {
+    check_unrestricted(&caller)?;
     let context = Context::client(&caller.client, request_id.to_string());
     let listed = audit::Event::KeyListed { client: caller.client };
     hub.commands.begin::<Audit>(hub.ids.uuid(), &CommandId::new("read"), &context, listed).await?;
@@ -155,7 +156,7 @@ async fn create_key(
     ApiPath(ClientPath { client }): ApiPath<ClientPath>,
     ApiJson(NewKey { expires_at }): ApiJson<NewKey>,
 ) -> Result<Response, ApiError> {
-    let issued = clients(&hub, &caller, request_id).create_key(&client, expires_at).await?;
+    let issued = clients(&hub, &caller, request_id)?.create_key(&client, expires_at).await?;
     Ok(shown_once(&hub, issued).await)
 }
 
@@ -194,7 +195,7 @@ async fn rotate_key(
 ) -> Result<Response, ApiError> {
     let keep_old_for = Duration::from_secs(keep_old_for_s.unwrap_or(KEEP_OLD_DEFAULT_S));
     let issued =
-        clients(&hub, &caller, request_id).rotate_key(&client, key, keep_old_for, expires_at).await?;
+        clients(&hub, &caller, request_id)?.rotate_key(&client, key, keep_old_for, expires_at).await?;
     Ok(shown_once(&hub, issued).await)
 }
 
@@ -209,7 +210,7 @@ async fn revoke_key(
     request_id: RequestId,
     ApiPath(KeyPath { client, key }): ApiPath<KeyPath>,
 ) -> Result<StatusCode, ApiError> {
-    let position = clients(&hub, &caller, request_id).revoke_key(&client, key).await?;
+    let position = clients(&hub, &caller, request_id)?.revoke_key(&client, key).await?;
     in_force(&hub, position).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -234,20 +235,31 @@ async fn change_role(
     ApiPath(ClientPath { client }): ApiPath<ClientPath>,
     ApiJson(RoleChange { role }): ApiJson<RoleChange>,
 ) -> Result<StatusCode, ApiError> {
-    let position = clients(&hub, &caller, request_id).change_role(&client, role).await?;
+    let position = clients(&hub, &caller, request_id)?.change_role(&client, role).await?;
     in_force(&hub, position).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn clients<'a>(hub: &'a Hub, caller: &Caller, RequestId(request_id): RequestId) -> Clients<'a> {
-    Clients {
+/// Whoever sees some tenants only could make a client that sees them all.
+fn check_unrestricted(caller: &Caller) -> Result<(), ApiError> {
+    let detail = "A client that is restricted to tenants can't manage clients.";
+    if caller.tenants.is_some() { Err(ApiError::new(Kind::Forbidden, detail)) } else { Ok(()) }
+}
+
+fn clients<'a>(
+    hub: &'a Hub,
+    caller: &Caller,
+    RequestId(request_id): RequestId,
+) -> Result<Clients<'a>, ApiError> {
+    check_unrestricted(caller)?;
+    Ok(Clients {
         store: &*hub.store,
         commands: &hub.commands,
         clock: &*hub.clock,
         ids: &*hub.ids,
         context: Context::client(&caller.client, request_id.to_string()),
         loopback_http: hub.config.loopback_http,
-    }
+    })
 }
 
 /// Waits until requests are let in, or not, as of `position`.

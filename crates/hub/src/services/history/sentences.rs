@@ -23,6 +23,7 @@ pub(super) fn connection(event: &connection::Event) -> Told {
             );
             of(*grant, Some(*generation), text)
         }
+        Event::TokensDestroyed { grant } => of(*grant, None, "The tokens were destroyed."),
         Event::RefreshStarted { grant, generation, claim, .. } => {
             let text = format!("Tokens of generation {generation} were asked for (claim {claim}).");
             of(*grant, Some(*generation), text)
@@ -139,6 +140,7 @@ pub(super) fn sign_in(event: &sign_in::Event) -> Told {
             because(Told { attempt: Some(*attempt), ..told(text) }, diagnosis)
         }
         Event::Lapsed {} => told("The sign-in's time was over."),
+        Event::Settled {} => told("What the sign-in no longer needs was destroyed."),
     }
 }
 

@@ -5,14 +5,13 @@ use custody::{KeyName, SignInPurpose, TokenPair, VaultError};
 use domain::{
     CommandId, Diagnosis, SignInId,
     sign_in::{self, Command, FailureReason, SignIn, Stage},
-    tenant::Tenant,
 };
 use microsoft::{Identity, Redeem, RedeemError, TokenFailure};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Profile, expected_tenant, finish, finish::see_tenant, in_browser, place, seal, stream};
-use crate::{commands::Failure, config::SignInTenants, hub::Hub, metrics::SignInOutcome};
+use super::{Profile, expected_tenant, finish, finish::see_tenant, in_browser, lets_in, place, seal, stream};
+use crate::{commands::Failure, hub::Hub, metrics::SignInOutcome};
 
 /// What Microsoft sent the browser back with.
 pub enum Answer {
@@ -53,11 +52,12 @@ pub async fn authorize(
         return Ok(outcome);
     }
     let outcome = match brought(hub, id, attempt, &loaded, answer).await? {
-        Ok(brought) => keep(hub, id, attempt, brought).await?,
+        Ok(brought) => keep(hub, id, attempt, &loaded, brought).await?,
         Err((why, diagnosis)) => {
             let command_id = CommandId::new(format!("fail/{attempt}"));
             let command = Command::Fail { attempt, why, diagnosis };
-            let done = hub.commands.execute::<SignIn>(id, &command_id, &in_browser(id), command).await?;
+            let done =
+                hub.commands.execute::<SignIn>(id, &command_id, &in_browser(id, &loaded), command).await?;
             hub.metrics.sign_in(SignInOutcome::Failed);
             // The same answer may have come twice, and the other one may have been taken.
             settled(hub, id, &done.after().state, attempt)?.unwrap_or(Outcome::Failed(why))
@@ -130,8 +130,8 @@ async fn brought(
     if expected.is_some_and(|expected| expected != person) {
         return Ok(Err((FailureReason::WrongPerson, Diagnosis::default())));
     }
-    let open = hub.config.sign_in.tenants == SignInTenants::Open;
-    if !hub.commands.load::<Tenant>(person.tenant).await?.state.admission.lets_in(open) {
+    let client = state.request.as_ref().map(|request| &request.client).context("a sign-in has a client")?;
+    if !lets_in(hub, client, person.tenant).await? {
         see_tenant(hub, id, person).await?;
         return Ok(Err((FailureReason::TenantNotAdmitted, Diagnosis::default())));
     }
@@ -160,7 +160,7 @@ async fn directory_email(hub: &Hub, access: &SecretString) -> Option<String> {
 }
 
 /// Tokens into the vault, then the event; and where that completes the sign-in, all that follows from it.
-async fn keep(hub: &Hub, id: SignInId, attempt: u32, brought: Brought) -> Result<Outcome> {
+async fn keep(hub: &Hub, id: SignInId, attempt: u32, before: &SignIn, brought: Brought) -> Result<Outcome> {
     let Brought { identity, tokens } = brought;
     match hub.custody.put_tokens(id, 1, u64::from(attempt), &tokens).await {
         Ok(()) => {}
@@ -177,7 +177,7 @@ async fn keep(hub: &Hub, id: SignInId, attempt: u32, brought: Brought) -> Result
         expires_at: tokens.expires_at,
         now: hub.clock.now(),
     };
-    let context = in_browser(id).of_tenant(identity.person.tenant);
+    let context = in_browser(id, before).of_tenant(identity.person.tenant);
     let command_id = CommandId::new(format!("authorize/{attempt}"));
     let done = match hub.commands.execute::<SignIn>(id, &command_id, &context, command).await {
         Ok(done) => done,

@@ -12,49 +12,60 @@ use domain::{
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{following, in_browser, link_id, place, seal, seal_profile, stream};
+use super::{following, link_id, of_client, place, seal, seal_profile, stream};
 use crate::{
     commands::{Context, Done},
     hub::Hub,
     metrics::SignInOutcome,
 };
 
-/// What follows from a completed sign-in: the account is linked, then the person. Safe to repeat after any interruption,
-/// and for two at once: the handler and the processor often are.
+/// What follows from the end of a sign-in: where it was completed, the account is linked, then the person; and what is of
+/// no use any more is destroyed. Safe to repeat after any interruption, and for two at once: the handler and the processor
+/// often are.
 pub async fn finish(hub: &Hub, id: SignInId) -> Result<Stage> {
     let loaded = hub.commands.load::<SignIn>(id).await?.state;
-    let (Some(request), Some(authorized)) = (&loaded.request, &loaded.authorized) else {
-        return Ok(loaded.stage);
-    };
-    if loaded.stage != Stage::Completed {
+    if loaded.settled || !matches!(loaded.stage, Stage::Completed | Stage::Refused | Stage::Lapsed) {
         return Ok(loaded.stage);
     }
-    let Some(plain) = unseal(hub, id, request, authorized).await? else {
-        // Its key is destroyed last: all this was done, and newer sign-ins may have followed.
-        return Ok(hub.commands.load::<SignIn>(id).await?.state.stage);
-    };
-    see_tenant(hub, id, authorized.person).await?;
-    let connection = hub.commands.load::<Connection>(authorized.person.connection()).await?.state;
-    let person_key = connection.person_key.unwrap_or_else(|| first_person_key(authorized.person));
-    hub.custody.create_person_key(person_key).await?;
-    if !link_account(hub, id, request, authorized, person_key, &plain.account).await? {
-        return refuse(hub, id).await;
-    }
-    if link_person(hub, id, authorized, person_key, &plain.profile).await? {
-        // What the former grant had is of no use any more.
-        if let Some(former) = connection.grant {
-            hub.tokens.forget(former.id);
-            hub.custody.destroy_tokens(former.id).await?;
+    let stage = match (&loaded.request, &loaded.authorized) {
+        (Some(request), Some(authorized)) if loaded.stage == Stage::Completed => {
+            link(hub, id, request, authorized).await?
         }
-        hub.metrics.sign_in(SignInOutcome::Completed);
+        _ => loaded.stage,
+    };
+    if stage != Stage::Completed {
+        hub.custody.destroy_tokens(id).await?;
     }
     hub.custody.destroy_sign_in_key(id).await?;
-    Ok(Stage::Completed)
+    let context = of_client(Context::hub("sign-ins", id.to_string()), &loaded);
+    hub.commands.execute::<SignIn>(id, &CommandId::new("settle"), &context, Command::Settle).await?;
+    Ok(stage)
 }
 
-/// The same whoever draws it and however often, so that all of a person is sealed under one key.
-fn first_person_key(person: PersonId) -> Uuid {
-    Uuid::new_v5(&person.connection().0, b"person-key-1")
+/// Links account and person. What the person's former grant had is destroyed.
+async fn link(hub: &Hub, id: SignInId, request: &Request, authorized: &Authorized) -> Result<Stage> {
+    let Some(plain) = unseal(hub, id, request, authorized).await? else {
+        // Its key is destroyed after all this was done.
+        return Ok(Stage::Completed);
+    };
+    let person = authorized.person;
+    let context = following(id, person).of_client(request.client.clone());
+    see_tenant(hub, id, person).await?;
+    let connection = hub.commands.load::<Connection>(person.connection()).await?.state;
+    let person_key = connection.person_key.unwrap_or_else(|| person.connection().first_person_key());
+    hub.custody.create_person_key(person_key).await?;
+    match link_account(hub, id, request, person, person_key, &context, &plain.account).await? {
+        Some(linked) if linked != person => return refuse(hub, id, &context).await,
+        // Linked by this sign-in once, and unlinked since.
+        None => return Ok(Stage::Completed),
+        Some(_) => {}
+    }
+    let after = link_person(hub, id, authorized, person_key, &context, &plain.profile).await?;
+    if let Some(former) = after.grant.filter(|grant| grant.id == id).and_then(|grant| grant.former) {
+        hub.tokens.forget(former);
+        hub.custody.destroy_tokens(former).await?;
+    }
+    Ok(Stage::Completed)
 }
 
 /// What was sealed for the sign-in alone.
@@ -79,70 +90,69 @@ async fn unseal(
     }
 }
 
-/// False where the account is somebody else's.
+/// Whom the account belongs to then.
 async fn link_account(
     hub: &Hub,
     id: SignInId,
     request: &Request,
-    authorized: &Authorized,
+    person: PersonId,
     person_key: Uuid,
+    context: &Context,
     plain: &[u8],
-) -> Result<bool> {
+) -> Result<Option<PersonId>> {
     let of_account = format!("account-{}", request.account_hash);
     let there = Place { purpose: "account", stream: &of_account, field: "account", generation: 0 };
     let account = seal(hub, &KeyName::Person(person_key), &there, plain).await?;
-    let person = authorized.person;
     let link = account::Command::Link { person, sign_in: id, account };
-    let context = following(id, person).of_client(request.client.clone());
-    let done = hub.commands.execute::<Account>(&request.account_hash, &link_id(id), &context, link).await?;
-    let linked = done.after().state.linked.as_ref().is_some_and(|linked| linked.person == person);
-    Ok(linked)
+    let done = hub.commands.execute::<Account>(&request.account_hash, &link_id(id), context, link).await?;
+    Ok(done.after().state.linked.as_ref().map(|linked| linked.person))
 }
 
-/// True where this very call linked the person.
+/// The connection as it is then.
 async fn link_person(
     hub: &Hub,
     id: SignInId,
     authorized: &Authorized,
     person_key: Uuid,
+    context: &Context,
     plain: &[u8],
-) -> Result<bool> {
+) -> Result<Connection> {
     let person = authorized.person;
-    let link = Link {
+    let link = connection::Command::Link(Link {
         person,
         person_key,
         profile: seal_profile(hub, person, person_key, plain).await?,
         sign_in: id,
         scopes: authorized.scopes.clone(),
         expires_at: authorized.expires_at,
-    };
-    let link = connection::Command::Link(link);
-    let context = following(id, person);
-    let done = hub.commands.execute::<Connection>(person.connection(), &link_id(id), &context, link).await?;
-    Ok(matches!(done, Done::Appended { .. }))
+    });
+    let done = hub.commands.execute::<Connection>(person.connection(), &link_id(id), context, link).await?;
+    if let Done::Appended { .. } = done {
+        hub.metrics.sign_in(SignInOutcome::Completed);
+    }
+    Ok(done.into_after().state)
 }
 
-/// The account is somebody else's: what the sign-in brought is destroyed.
-async fn refuse(hub: &Hub, id: SignInId) -> Result<Stage> {
-    hub.commands.execute::<SignIn>(id, &CommandId::new("refuse"), &in_browser(id), Command::Refuse).await?;
-    hub.custody.destroy_tokens(id).await?;
-    hub.custody.destroy_sign_in_key(id).await?;
-    hub.metrics.sign_in(SignInOutcome::Refused);
+/// The account is somebody else's.
+async fn refuse(hub: &Hub, id: SignInId, context: &Context) -> Result<Stage> {
+    let done =
+        hub.commands.execute::<SignIn>(id, &CommandId::new("refuse"), context, Command::Refuse).await?;
+    if let Done::Appended { .. } = done {
+        hub.metrics.sign_in(SignInOutcome::Refused);
+    }
     Ok(Stage::Refused)
 }
 
 /// The time of a sign-in is over: what it brought and what it knew is destroyed.
 pub async fn lapse(hub: &Hub, id: SignInId) -> Result<()> {
-    let context = Context::hub("sign-ins", id.to_string());
+    let before = hub.commands.load::<SignIn>(id).await?.state;
+    let context = of_client(Context::hub("sign-ins", id.to_string()), &before);
     let command = Command::Lapse { now: hub.clock.now() };
     let done = hub.commands.execute::<SignIn>(id, &CommandId::new("lapse"), &context, command).await?;
-    if done.after().state.stage == Stage::Lapsed {
-        hub.custody.destroy_tokens(id).await?;
-        hub.custody.destroy_sign_in_key(id).await?;
-        if let Done::Appended { .. } = done {
-            hub.metrics.sign_in(SignInOutcome::Lapsed);
-        }
+    if let Done::Appended { .. } = done {
+        hub.metrics.sign_in(SignInOutcome::Lapsed);
     }
+    finish(hub, id).await?;
     Ok(())
 }
 

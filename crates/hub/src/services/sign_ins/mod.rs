@@ -11,7 +11,9 @@ use anyhow::{Context as _, Result};
 use custody::{KeyName, Place, SignInPurpose};
 use domain::{
     AccountId, ClientId, CommandId, KeyedHash, PersonId, Sealed, SignInId, TenantId, Timestamp,
+    client::Client,
     sign_in::{self, Browser, Command, Method, Request, SignIn, Stage},
+    tenant::Tenant,
 };
 use microsoft::{Authorize, Identity, entra};
 use secrecy::ExposeSecret as _;
@@ -26,6 +28,7 @@ pub use finish::{finish, lapse};
 
 use crate::{
     commands::{Context, Failure, Loaded},
+    config::SignInTenants,
     http::auth::Caller,
     hub::Hub,
 };
@@ -36,6 +39,14 @@ pub const CALLBACK: &str = "/sign-in/callback";
 /// The redirect URI to be registered at Microsoft.
 pub fn redirect_uri(public_url: &Url) -> Url {
     public_url.join(CALLBACK).expect("a constant path joins")
+}
+
+/// Where browsers are sent to sign in: `https://login.microsoftonline.com`.
+pub fn authorize_origin(hub: &Hub) -> String {
+    let microsoft = &hub.config.microsoft;
+    // `{tenant}` stands in the path, so the origin can be read all the same.
+    let own = microsoft.authorize_url.as_deref().and_then(|url| Url::parse(url).ok());
+    own.as_ref().unwrap_or(&microsoft.authority).origin().ascii_serialization()
 }
 
 /// What a client asks for.
@@ -107,8 +118,7 @@ pub async fn invite(hub: &Hub, caller: &Caller, key: &str, wish: Wish) -> Result
 
 /// The registered URL that the browser is sent to afterwards.
 async fn return_url(hub: &Hub, caller: &Caller, wish: &Wish) -> Result<Option<String>, NotInvited> {
-    let client =
-        hub.commands.load::<domain::client::Client>(&caller.client).await.map_err(anyhow::Error::from)?;
+    let client = hub.commands.load::<Client>(&caller.client).await.map_err(anyhow::Error::from)?;
     let registered = client.state.profile.map(|profile| profile.return_urls).unwrap_or_default();
     match &wish.return_url {
         Some(url) if registered.contains(url) => Ok(Some(url.clone())),
@@ -159,10 +169,11 @@ fn is_secret(hub: &Hub, purpose: SignInPurpose, id: SignInId, attempt: u32, give
 
 /// Binds the sign-in to this browser, and answers where Microsoft takes it from here.
 pub async fn choose(hub: &Hub, id: SignInId, browser_hash: String) -> Result<Url, Failure<sign_in::Refusal>> {
+    let before = hub.commands.load::<SignIn>(id).await?.state;
     let now = hub.clock.now();
     let command = Command::Choose { method: Method::Microsoft, browser_hash, now };
     let command_id = CommandId::new(format!("choose/{}", hub.ids.uuid()));
-    let done = hub.commands.execute::<SignIn>(id, &command_id, &in_browser(id), command).await?;
+    let done = hub.commands.execute::<SignIn>(id, &command_id, &in_browser(id, &before), command).await?;
     let state = &done.after().state;
     let attempt = state.browser.as_ref().map_or(0, |browser| browser.attempt);
     let secret = |purpose| hub.custody.sign_in_secret(purpose, id, attempt);
@@ -177,6 +188,16 @@ pub async fn choose(hub: &Hub, id: SignInId, browser_hash: String) -> Result<Url
     Ok(url)
 }
 
+/// Whether this client may link people of the tenant now: nobody has blocked it, it is listed where that is needed, and it
+/// is one of the client's own where those are named.
+async fn lets_in(hub: &Hub, client: &ClientId, tenant: TenantId) -> Result<bool> {
+    let open = hub.config.sign_in.tenants == SignInTenants::Open;
+    let admitted = hub.commands.load::<Tenant>(tenant).await?.state.admission.lets_in(open);
+    let profile = hub.commands.load::<Client>(client).await?.state.profile;
+    let own = profile.and_then(|profile| profile.tenants).is_none_or(|tenants| tenants.contains(&tenant));
+    Ok(admitted && own)
+}
+
 /// Why a confirmation was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum NotConfirmed {
@@ -188,6 +209,8 @@ pub enum NotConfirmed {
     Refused(sign_in::Refusal),
     #[error("the account belongs to another person; unlink it first")]
     AccountLinkedElsewhere,
+    #[error("the person's organisation is not admitted, or not this client's to link")]
+    TenantNotAdmitted,
     #[error(transparent)]
     Trouble(#[from] anyhow::Error),
 }
@@ -203,8 +226,14 @@ pub async fn confirm(hub: &Hub, client: &ClientId, id: SignInId, code: &str) -> 
     if !is_secret(hub, SignInPurpose::Confirmation, id, attempt, code) {
         return Err(NotConfirmed::WrongCode);
     }
+    let person = state.authorized.as_ref().map(|authorized| authorized.person);
+    if let Some(person) = person
+        && !lets_in(hub, client, person.tenant).await?
+    {
+        return Err(NotConfirmed::TenantNotAdmitted);
+    }
     let context = Context::client(client, id.to_string());
-    let command = Command::Confirm { now: hub.clock.now() };
+    let command = Command::Confirm { attempt, now: hub.clock.now() };
     match hub.commands.execute::<SignIn>(id, &CommandId::new("confirm"), &context, command).await {
         Ok(_) => {}
         Err(Failure::Refused(refusal)) => return Err(NotConfirmed::Refused(refusal)),
@@ -278,8 +307,17 @@ fn place<'a>(stream: &'a str, field: &'a str) -> Place<'a> {
     Place { purpose: "sign-in", stream, field, generation: 0 }
 }
 
-fn in_browser(id: SignInId) -> Context {
-    Context { actor: "person".to_owned(), ..Context::hub("", id.to_string()) }
+/// The person, in the browser of this sign-in.
+fn in_browser(id: SignInId, state: &SignIn) -> Context {
+    of_client(Context { actor: "person".to_owned(), ..Context::hub("", id.to_string()) }, state)
+}
+
+/// What happens to a sign-in is also told to the client that asked for it.
+fn of_client(context: Context, state: &SignIn) -> Context {
+    match &state.request {
+        Some(request) => context.of_client(request.client.clone()),
+        None => context,
+    }
 }
 
 fn following(id: SignInId, person: PersonId) -> Context {

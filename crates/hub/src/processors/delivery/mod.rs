@@ -1,0 +1,269 @@
+//! One lane at a time: the message at its head is looked at, recorded as being sent, sent, and its outcome recorded.
+//!
+//! **Invariant.** Intent, act, outcome. The intent is appended at the lane's revision that `due` knew; only when that
+//! succeeded is anything sent, once, and within the time that the intent names.
+
+mod outcome;
+mod prepare;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use domain::{
+    CommandId, ConnectionId, Diagnosis, MessageId, PersonId,
+    connection::{self, Connection},
+    lane::{Command, DeferReason, Event, Lane, Outcome, Surface},
+    message::{Accepted, Message},
+    tenant::Tenant,
+};
+use projections::due::{LaneRow, queries};
+use store::{Position, StoreError};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::outcome::resends;
+use self::{
+    outcome::outcome,
+    prepare::{Found, Ready, prepare},
+};
+use super::outbox::{Left, shortly};
+use crate::{commands::Context, hub::Hub, metrics::DeliveryOutcome};
+
+/// Messages that a task delivers before it lets another lane have its place.
+const IN_A_ROW_MAX: usize = 64;
+
+/// How long to wait for `due` to fold what was just recorded.
+const FOLD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between attempts to record an outcome that the store did not take.
+const RECORD_PAUSE: Duration = Duration::from_millis(200);
+
+/// The message whose turn it is, and all that was found about it.
+struct Turn {
+    lane: ConnectionId,
+    row: LaneRow,
+    message: MessageId,
+    attempts: u32,
+    accepted: Accepted,
+    connection: Connection,
+    tenant: Tenant,
+}
+
+impl Turn {
+    fn context(&self) -> Context {
+        let context = Context::hub("outbox", self.message.to_string()).of_tenant(self.accepted.person.tenant);
+        context.of_client(self.accepted.client.clone())
+    }
+
+    /// What waited for the person is not too old before as much time has passed again.
+    fn is_too_old(&self, hub: &Hub) -> bool {
+        let (now, age_max) = (hub.clock.now(), hub.config.delivery.age_max);
+        let resumed_lately = self.row.resumed_at.is_some_and(|at| now < at + age_max);
+        now >= self.accepted.expires_at && self.row.parked.is_none() && !resumed_lately
+    }
+
+    /// Said with whatever is done next in a lane that was parked.
+    fn resumed(&self) -> Option<Event> {
+        self.row.parked.as_ref().map(|parked| Event::Resumed { surface: parked.surface })
+    }
+}
+
+/// Works a lane until it has to wait, or the hub stops.
+pub(super) async fn work(hub: &Hub, lane: ConnectionId, stopping: &CancellationToken) -> Result<Left> {
+    for _ in 0..IN_A_ROW_MAX {
+        if stopping.is_cancelled() {
+            break;
+        }
+        if let Some(left) = step(hub, lane).await? {
+            return Ok(left);
+        }
+    }
+    Ok(shortly(Duration::ZERO))
+}
+
+/// One message, or one decision about it. `None` where the lane may have more to do at once.
+async fn step(hub: &Hub, lane: ConnectionId) -> Result<Option<Left>> {
+    let turn = match turn(hub, lane).await? {
+        Ok(turn) => turn,
+        Err(left) => return Ok(Some(left)),
+    };
+    match prepare(hub, &turn).await? {
+        Found::Go(ready) => deliver(hub, &turn, ready).await,
+        Found::Leave(left) => Ok(Some(left)),
+        Found::Decided(outcome) => decide(hub, &turn, outcome).await,
+    }
+}
+
+/// Whose turn it is, if it is anybody's now.
+async fn turn(hub: &Hub, lane: ConnectionId) -> Result<Result<Turn, Left>> {
+    let Some(head) = queries::head(&hub.due, lane).await? else { return Ok(Err(Left::Waiting)) };
+    let signed_in_since =
+        head.row.parked.as_ref().is_some_and(|parked| head.newest_grant > parked.grant_number);
+    match head.row.ready_at() {
+        _ if signed_in_since && head.row.open.is_none() => {}
+        Some(at) if at > hub.clock.now() => return Ok(Err(Left::At(at))),
+        Some(_) => {}
+        None => return Ok(Err(Left::Waiting)),
+    }
+    let Some((message, row)) = head.message else { return Ok(Err(Left::Waiting)) };
+    if let Err(until) = hub.pace.permit(head.row.person.tenant, lane) {
+        return Ok(Err(Left::Until(until)));
+    }
+    let person = head.row.person;
+    // Together, since each has to wait for a thread that may read.
+    let (accepted, connection, tenant) = tokio::try_join!(
+        hub.commands.load::<Message>(message),
+        hub.commands.load::<Connection>(lane),
+        hub.commands.load::<Tenant>(person.tenant),
+    )?;
+    let accepted = accepted.state.accepted;
+    let accepted = accepted.with_context(|| format!("the message {message} was never accepted"))?;
+    let (connection, tenant) = (connection.state, tenant.state);
+    Ok(Ok(Turn { lane, row: head.row, message, attempts: row.attempts, accepted, connection, tenant }))
+}
+
+/// Records what was decided without sending anything.
+async fn decide(hub: &Hub, turn: &Turn, outcome: Outcome) -> Result<Option<Left>> {
+    count(hub, &outcome);
+    // Whatever is decided of a parked lane but to park it again, it is no longer parked.
+    let resumed = (!matches!(outcome, Outcome::Parked { .. })).then(|| turn.resumed()).flatten();
+    let events: Vec<_> = resumed.into_iter().chain(outcome.events(turn.message, turn.attempts)).collect();
+    let command_id = CommandId::new(format!("decide/{}/{}", turn.message, hub.ids.uuid()));
+    let context = turn.context();
+    match hub
+        .commands
+        .append_at::<Lane>(turn.lane, turn.row.lane_revision, &command_id, &context, &events)
+        .await
+    {
+        Ok(appended) => folded(hub, appended.position).await,
+        Err(StoreError::Conflict { .. }) => Ok(Some(Left::Waiting)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Intent, act, outcome.
+async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<Left>> {
+    let (message, attempt) = (turn.message, turn.attempts + 1);
+    let timeout = hub.config.outbound.request_timeout;
+    let client_request_id = hub.ids.uuid();
+    let started = Event::DeliveryStarted {
+        message,
+        attempt,
+        surface: Surface::Graph,
+        grant: ready.grant,
+        generation: ready.generation,
+        hub: hub.id,
+        epoch: hub.epoch,
+        // The request's own time ends before the intent's.
+        timeout_ms: u64::try_from((timeout * 2).as_millis())?,
+        client_request_id,
+    };
+    let intent: Vec<_> = turn.resumed().into_iter().chain([started]).collect();
+    let command_id = CommandId::new(format!("deliver/{message}/{attempt}"));
+    let context = turn.context();
+    let revision = turn.row.lane_revision;
+    let appended =
+        match hub.commands.append_at::<Lane>(turn.lane, revision, &command_id, &context, &intent).await {
+            Ok(appended) => appended,
+            Err(StoreError::Conflict { .. }) => return Ok(Some(Left::Waiting)),
+            Err(error @ StoreError::Uncertain(_)) => return not_begun(hub, turn, attempt, error).await,
+            Err(error) => return Err(error.into()),
+        };
+    let posted =
+        hub.graph.post(&ready.access, &ready.chat_id, &ready.content, timeout, client_request_id).await;
+    hub.pace.sent(turn.lane, hub.config.delivery.chat_interval);
+    let outcome = outcome(hub, turn, &ready, posted).await;
+    count(hub, &outcome);
+    let position = record(hub, turn, appended.revision, attempt, outcome).await?;
+    folded(hub, position).await
+}
+
+/// The store never said whether it has the intent. Nothing was sent; if the intent is there, that is its outcome.
+async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, error: StoreError) -> Result<Option<Left>> {
+    tracing::error!(lane.id = %turn.lane, error = %error, "The store did not say whether a delivery may begin.");
+    let until = hub.clock.now() + hub.config.delivery.backoff_first;
+    let outcome = Outcome::Deferred { until, why: DeferReason::NotSent, diagnosis: Diagnosis::default() };
+    let position = conclude(hub, turn.lane, &turn.context(), turn.message, attempt, outcome).await?;
+    folded(hub, position).await
+}
+
+/// Records what came of an attempt, however long the store takes: without it the outcome would be lost.
+async fn record(hub: &Hub, turn: &Turn, intent: u64, attempt: u32, outcome: Outcome) -> Result<Position> {
+    let request_id = match &outcome {
+        Outcome::Delivered { provider_request_id, .. } => provider_request_id.clone(),
+        _ => None,
+    };
+    let context = turn.context().answered_by(request_id);
+    let command_id = conclusion(turn.message, attempt, &outcome);
+    let events = outcome.clone().events(turn.message, attempt);
+    loop {
+        match hub.commands.append_at::<Lane>(turn.lane, Some(intent), &command_id, &context, &events).await {
+            Ok(appended) => return Ok(appended.position),
+            Err(StoreError::Conflict { .. }) => {
+                return conclude(hub, turn.lane, &context, turn.message, attempt, outcome).await;
+            }
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Uncertain(_))) => {
+                tracing::error!(lane.id = %turn.lane, error = %error, "An outcome could not be recorded; trying again.");
+                tokio::time::sleep(RECORD_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Records an outcome in a lane that others may have written to.
+pub(super) async fn conclude(
+    hub: &Hub,
+    lane: ConnectionId,
+    context: &Context,
+    message: MessageId,
+    attempt: u32,
+    outcome: Outcome,
+) -> Result<Position> {
+    let command_id = conclusion(message, attempt, &outcome);
+    let command = Command::Conclude { message, attempt, outcome };
+    let done = hub.commands.execute::<Lane>(lane, &command_id, context, command).await?;
+    Ok(done.after().position)
+}
+
+/// *Unknown* is a judgement, and the true outcome may still come after it: that is another command.
+fn conclusion(message: MessageId, attempt: u32, outcome: &Outcome) -> CommandId {
+    let what = if matches!(outcome, Outcome::Unknown { .. }) { "unknown" } else { "conclude" };
+    CommandId::new(format!("{what}/{message}/{attempt}"))
+}
+
+/// Waits until `due` knows what was just recorded, so that the next look at the lane is not a stale one.
+async fn folded(hub: &Hub, position: Position) -> Result<Option<Left>> {
+    // Behind, its news will bring the lane back; stopping, nobody folds any more.
+    tokio::select! {
+        () = hub.stopping.cancelled() => Ok(Some(Left::Waiting)),
+        folded = hub.due.wait_for(position, FOLD_PATIENCE) => Ok(folded.is_err().then_some(Left::Waiting)),
+    }
+}
+
+async fn change_connection(hub: &Hub, turn: &Turn, what: &str, command: connection::Command) -> Result<()> {
+    let command_id = CommandId::new(format!("{what}/{}", hub.ids.uuid()));
+    hub.commands.execute::<Connection>(turn.lane, &command_id, &turn.context(), command).await?;
+    Ok(())
+}
+
+fn count(hub: &Hub, outcome: &Outcome) {
+    hub.metrics.delivery(match outcome {
+        Outcome::Delivered { .. } => DeliveryOutcome::Delivered,
+        Outcome::Deferred { .. } => DeliveryOutcome::Deferred,
+        Outcome::Unknown { .. } => DeliveryOutcome::Unknown,
+        Outcome::Rejected { .. } => DeliveryOutcome::Rejected,
+        Outcome::DeadLettered { .. } => DeliveryOutcome::DeadLettered,
+        Outcome::Parked { .. } => DeliveryOutcome::Parked,
+        Outcome::Expired => DeliveryOutcome::Expired,
+    });
+}
+
+/// The outbox, acting on a message of which nothing else is known.
+pub(super) async fn context(hub: &Hub, message: MessageId, person: PersonId) -> Result<Context> {
+    let accepted = hub.commands.load::<Message>(message).await?.state.accepted;
+    let context = Context::hub("outbox", message.to_string()).of_tenant(person.tenant);
+    Ok(match accepted {
+        Some(accepted) => context.of_client(accepted.client),
+        None => context,
+    })
+}

@@ -1,0 +1,153 @@
+//! Everything that can be found out about a message before it is recorded as being sent.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use domain::{
+    Diagnosis, SignInId,
+    account::Account,
+    connection::{self, Connection, Status},
+    lane::{DeferReason, Outcome, ParkReason, Parked, RejectReason, Surface},
+    tenant::Admission,
+};
+use microsoft::{ChatMessage, FoundChat};
+use secrecy::SecretString;
+
+use super::{
+    super::{
+        backoff,
+        breakers::{self, Permission},
+        outbox::{Left, shortly},
+    },
+    Turn, change_connection,
+    outcome::means,
+};
+use crate::{
+    hub::Hub,
+    services::{
+        messages,
+        tokens::{self, Fresh},
+    },
+};
+
+/// Between looks whether what parked a lane is over, where nobody would tell us.
+const LOOK_FIRST: Duration = Duration::from_mins(1);
+
+const LOOK_MAX: Duration = Duration::from_hours(6);
+
+/// What is sent, with what, and to where.
+pub(super) struct Ready {
+    pub(super) access: SecretString,
+    pub(super) grant: SignInId,
+    pub(super) generation: u64,
+    pub(super) chat_id: String,
+    pub(super) content: ChatMessage,
+}
+
+/// What was found before anything was begun.
+pub(super) enum Found<T> {
+    Go(T),
+    /// It is decided already: this is recorded instead of an intent.
+    Decided(Outcome),
+    Leave(Left),
+}
+
+/// Everything that can be found out before an intent is recorded.
+pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
+    let tenant = turn.accepted.person.tenant;
+    if turn.is_too_old(hub) {
+        return Ok(Found::Decided(Outcome::Expired));
+    }
+    if let Some(hash) = &turn.accepted.account_hash {
+        let linked = hub.commands.load::<Account>(hash).await?.state.linked;
+        if linked.is_none_or(|linked| linked.person != turn.accepted.person) {
+            return Ok(Found::Decided(rejected(RejectReason::AccountChanged)));
+        }
+    }
+    if turn.tenant.admission == Admission::Blocked {
+        return Ok(Found::Decided(park(hub, turn, ParkReason::TenantBlocked, Diagnosis::default()).await?));
+    }
+    let (access, grant, generation) = match tokens::fresh(hub, turn.lane, &turn.connection).await? {
+        Fresh::Token { access, grant, generation } => (access, grant, generation),
+        Fresh::Broken(status) => return Ok(Found::Decided(park_broken(hub, turn, status).await?)),
+        // Nothing new was learned, so there is nothing to record.
+        Fresh::Later { until, diagnosis } if diagnosis == Diagnosis::default() => {
+            return Ok(Found::Leave(Left::At(until)));
+        }
+        Fresh::Later { until, diagnosis } => {
+            let why = DeferReason::TokenUnavailable;
+            return Ok(Found::Decided(Outcome::Deferred { until, why, diagnosis }));
+        }
+    };
+    match breakers::permission(hub, tenant).await? {
+        Permission::Go => {}
+        Permission::Wait(until) => return Ok(Found::Leave(Left::Until(until))),
+        Permission::Probe if breakers::probe(hub, tenant, &access).await? => {}
+        Permission::Probe => return Ok(Found::Leave(shortly(hub.config.delivery.breaker_pause))),
+    }
+    let chat_id = match chat(hub, turn, &access, grant, generation).await? {
+        Ok(chat_id) => chat_id,
+        Err(outcome) => return Ok(Found::Decided(outcome)),
+    };
+    let Some(content) = messages::to_chat_message(hub, turn.message, &turn.accepted).await? else {
+        return Ok(Found::Decided(rejected(RejectReason::ContentErased)));
+    };
+    if content.utf16_bytes() > hub.config.delivery.size_max_bytes {
+        return Ok(Found::Decided(rejected(RejectReason::TooLarge)));
+    }
+    Ok(Found::Go(Ready { access, grant, generation, chat_id, content }))
+}
+
+/// The chat between the person and the bot: as known, or looked for.
+async fn chat(
+    hub: &Hub,
+    turn: &Turn,
+    access: &SecretString,
+    grant: SignInId,
+    generation: u64,
+) -> Result<Result<String, Outcome>> {
+    if let Some(chat_id) = &turn.connection.chat_id {
+        return Ok(Ok(chat_id.clone()));
+    }
+    match hub.graph.find_chat(access).await {
+        Ok(FoundChat::Chat { chat_id, .. }) => {
+            let find = connection::Command::FindChat { chat_id: chat_id.clone() };
+            change_connection(hub, turn, "find-chat", find).await?;
+            Ok(Ok(chat_id))
+        }
+        Ok(FoundChat::NotInstalled) => {
+            Ok(Err(park(hub, turn, ParkReason::BotNotInstalled, Diagnosis::default()).await?))
+        }
+        // A read leaves no doubt behind: whatever went wrong, it can be tried again.
+        Err(failure) => Ok(Err(means(hub, turn, grant, generation, &failure).await?)),
+    }
+}
+
+/// Parks the lane because of what the connection is.
+async fn park_broken(hub: &Hub, turn: &Turn, status: Status) -> Result<Outcome> {
+    let why = match status {
+        Status::ConsentRequired => ParkReason::ConsentRequired,
+        Status::Suspended => ParkReason::Suspended,
+        Status::Unlinked | Status::Absent => ParkReason::Unlinked,
+        Status::ReauthorizationRequired | Status::Active => ParkReason::ReauthorizationRequired,
+    };
+    park(hub, turn, why, Diagnosis::default()).await
+}
+
+pub(super) async fn park(hub: &Hub, turn: &Turn, why: ParkReason, diagnosis: Diagnosis) -> Result<Outcome> {
+    let connection = hub.commands.load::<Connection>(turn.lane).await?.state;
+    let looks =
+        turn.row.parked.as_ref().filter(|parked| parked.why == why).map_or(0, |parked| parked.looks + 1);
+    // Of a sign-in we hear; of a bot being installed, a right being given or a tenant being admitted we do not.
+    let unheard =
+        matches!(why, ParkReason::BotNotInstalled | ParkReason::Forbidden | ParkReason::TenantBlocked);
+    let look_again_at =
+        unheard.then(|| hub.clock.now() + backoff(LOOK_FIRST, LOOK_MAX, looks, hub.ids.as_ref()));
+    let grant_number = connection.grant.map_or(0, |grant| grant.number);
+    let parked = Parked { surface: Surface::Graph, why, grant_number, look_again_at, looks };
+    Ok(Outcome::Parked { parked, diagnosis })
+}
+
+fn rejected(why: RejectReason) -> Outcome {
+    Outcome::Rejected { why, diagnosis: Diagnosis::default() }
+}
