@@ -20,6 +20,8 @@ mod refusal;
 mod retention;
 mod service;
 mod socket;
+#[cfg(test)]
+mod testing;
 mod wire;
 mod writing;
 

@@ -17,6 +17,9 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Appends of one `BatchAppend` call that are being written. More wait on the wire.
 pub const BATCH_IN_FLIGHT_MAX: usize = 1024;
 
+/// Payload of the appends of one `BatchAppend` call that are being written, before it takes no more.
+pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
 /// Appends of one `BatchAppend` call of which only a part has come. One more ends the call.
 pub const BATCH_PARTS_MAX: usize = 16;
 

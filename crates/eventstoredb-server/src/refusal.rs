@@ -1,5 +1,7 @@
 //! How clients are told that something was not done: as the status of a call with the headers they look at, or inside an
 //! answer of `BatchAppend`.
+//!
+//! Some clients know a refusal by its headers, others by words of its message, so those words stand as they are.
 
 use prost::Message;
 use store::{Expected, StoreError, StreamName};
@@ -91,7 +93,10 @@ pub(crate) fn status(error: StoreError, expected: Expected) -> Status {
             };
             exception(
                 Code::FailedPrecondition,
-                &format!("the stream is at {actual}, expected was {expected}"),
+                &format!(
+                    "It was not done: WrongExpectedVersion. Stream: {stream}, \
+                     Expected version: {expected}, Actual version: {actual}"
+                ),
                 "wrong-expected-version",
                 [
                     ("stream-name", stream.to_string()),
@@ -116,8 +121,12 @@ pub(crate) fn status(error: StoreError, expected: Expected) -> Status {
 }
 
 pub(crate) fn stream_deleted(stream: &StreamName) -> Status {
-    let message = "the stream was deleted for good";
-    exception(Code::FailedPrecondition, message, "stream-deleted", [("stream-name", stream.to_string())])
+    let message = format!("The stream '{stream}' is deleted for good");
+    exception(Code::FailedPrecondition, &message, "stream-deleted", [("stream-name", stream.to_string())])
+}
+
+pub(crate) fn no_such_position() -> Status {
+    Status::unknown("Unexpected FilteredReadAllResult: InvalidPosition, there is no record at this position")
 }
 
 pub(crate) fn stopping() -> Status {
@@ -170,4 +179,53 @@ fn exception<const N: usize>(
         }
     }
     Status::with_metadata(code, message, map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header<'a>(status: &'a Status, name: &str) -> &'a str {
+        status.metadata().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    #[test]
+    fn clients_find_what_they_look_for_in_the_headers() {
+        let stream = StreamName::new("thing-1");
+        let wrong = StoreError::Conflict { stream: stream.clone(), actual: None };
+        let wrong = status(wrong, Expected::StreamExists);
+        assert_eq!(
+            (wrong.code(), header(&wrong, "exception")),
+            (Code::FailedPrecondition, "wrong-expected-version")
+        );
+        assert_eq!((header(&wrong, "expected-version"), header(&wrong, "actual-version")), ("-4", "-1"));
+        assert_eq!(header(&wrong, "stream-name"), "thing-1");
+        let words = "WrongExpectedVersion. Stream: thing-1, Expected version: -4, Actual version: -1";
+        assert!(wrong.message().ends_with(words), "{}", wrong.message());
+
+        let deleted = status(StoreError::Deleted(stream), Expected::Any);
+        assert_eq!(
+            (deleted.code(), header(&deleted, "exception")),
+            (Code::FailedPrecondition, "stream-deleted")
+        );
+        let large = Refusal::TooLarge.into_status();
+        assert_eq!((large.code(), header(&large, "maximum-append-size")), (Code::InvalidArgument, "1048576"));
+        let missing = Refusal::MissingProperties.into_status();
+        assert_eq!(header(&missing, "required-metadata-properties"), "type,content-type");
+    }
+
+    #[test]
+    fn a_name_that_no_header_takes_is_left_out() {
+        let deleted = stream_deleted(&StreamName::new("line\nbreak"));
+        assert_eq!((header(&deleted, "exception"), header(&deleted, "stream-name")), ("stream-deleted", ""));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_disk_is_not_told_to_clients() {
+        for error in [StoreError::Broken("a path".into()), StoreError::Unavailable("a path".into())] {
+            assert!(!status(error.clone(), Expected::Any).message().contains("path"));
+            let inside = Refusal::Store(error, Expected::Any).into_batch_status();
+            assert_eq!((inside.code, &*inside.message), (2, "Unknown"));
+        }
+    }
 }

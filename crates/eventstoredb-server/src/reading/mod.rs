@@ -140,7 +140,7 @@ async fn parse_log_from(server: &Server, options: &AllOptions) -> Result<From<Po
     }
     let head = server.store.head().await.map_err(failed)?;
     if position.commit != position.prepare || position.commit > head.0 {
-        return Err(Status::unknown("there is no record at this position"));
+        return Err(refusal::no_such_position());
     }
     Ok(From::At(Position(position.commit)))
 }
@@ -213,3 +213,6 @@ async fn next_page(
         Either::Left((None, _)) | Either::Right(_) => Err(refusal::stopping()),
     }
 }
+
+#[cfg(test)]
+mod tests;

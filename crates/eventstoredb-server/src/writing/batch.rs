@@ -20,7 +20,7 @@ use crate::{
     Server, limits,
     protocol::{
         shared::{self, StreamIdentifier, Time},
-        writing::{BatchAppendReply, BatchAppendRequest, Target, batch_append_reply, target},
+        writing::{BatchAppendReply, BatchAppendRequest, Success, Target, batch_append_reply, target},
     },
     refusal::{self, Refusal},
     wire,
@@ -35,6 +35,7 @@ pub(crate) fn append(
         requests: Some(request.into_inner()),
         begun: HashMap::new(),
         writing: FuturesUnordered::new(),
+        writing_bytes: 0,
     };
     Response::new(stream::unfold(session, |mut session| async {
         let reply = session.next().await?;
@@ -51,8 +52,13 @@ struct Session {
     requests: Option<Streaming<BatchAppendRequest>>,
     /// Appends of which a part has come, by correlation id.
     begun: HashMap<Uuid, Begun>,
-    writing: FuturesUnordered<BoxFuture<'static, BatchAppendReply>>,
+    writing: FuturesUnordered<Writing>,
+    /// Payload of those.
+    writing_bytes: usize,
 }
+
+/// Answers with the size of its payload too.
+type Writing = BoxFuture<'static, (BatchAppendReply, usize)>;
 
 struct Begun {
     target: Target,
@@ -63,7 +69,8 @@ struct Begun {
 impl Session {
     async fn next(&mut self) -> Option<Result<BatchAppendReply, Status>> {
         loop {
-            let room = self.writing.len() < limits::BATCH_IN_FLIGHT_MAX;
+            let room =
+                self.writing.len() < limits::BATCH_IN_FLIGHT_MAX && self.writing_bytes < limits::BATCH_BYTES;
             tokio::select! {
                 request = next_request(&mut self.requests), if self.requests.is_some() && room => match request {
                     Ok(Some(request)) => match self.take(request) {
@@ -73,7 +80,10 @@ impl Session {
                     Ok(None) => self.requests = None,
                     Err(status) => return Some(Err(status)),
                 },
-                Some(reply) = self.writing.next(), if !self.writing.is_empty() => return Some(Ok(reply)),
+                Some((reply, bytes)) = self.writing.next(), if !self.writing.is_empty() => {
+                    self.writing_bytes -= bytes;
+                    return Some(Ok(reply));
+                }
                 () = self.server.shutdown.cancelled(), if self.requests.is_some() && self.writing.is_empty() => {
                     return Some(Err(refusal::stopping()));
                 }
@@ -83,10 +93,7 @@ impl Session {
     }
 
     /// Takes a part of an append; answers with the append's writing if it was the last part.
-    fn take(
-        &mut self,
-        request: BatchAppendRequest,
-    ) -> Result<Option<BoxFuture<'static, BatchAppendReply>>, Status> {
+    fn take(&mut self, request: BatchAppendRequest) -> Result<Option<Writing>, Status> {
         let correlation_id = request.correlation_id.unwrap_or_default();
         let Some(key) = wire::parse_uuid(&correlation_id) else {
             return Err(Status::invalid_argument("an append needs a correlation id"));
@@ -102,7 +109,10 @@ impl Session {
             }
         }
         if request.is_final {
-            return Ok(Some(append.write(Arc::clone(&self.server), correlation_id)));
+            let bytes = append.events.as_ref().map_or(0, |events| events.bytes);
+            self.writing_bytes += bytes;
+            let writing = append.write(Arc::clone(&self.server), correlation_id);
+            return Ok(Some(writing.map(move |reply| (reply, bytes)).boxed()));
         }
         if self.begun.len() >= limits::BATCH_PARTS_MAX {
             return Err(Status::resource_exhausted("too many appends were begun and not finished"));
@@ -123,24 +133,16 @@ async fn next_request(
 }
 
 impl Begun {
-    fn write(
-        self,
-        server: Arc<Server>,
-        correlation_id: shared::Uuid,
-    ) -> BoxFuture<'static, BatchAppendReply> {
+    async fn write(self, server: Arc<Server>, correlation_id: shared::Uuid) -> BatchAppendReply {
         let stream = self.target.stream.clone();
-        let ready = self.ready();
-        async move {
-            let written = match ready {
-                Ok((stream, expected, events, within)) => {
-                    let writing = write(&*server.store, &stream, expected, events.events);
-                    timeout(within, writing).await.unwrap_or(Err(Refusal::Late))
-                }
-                Err(refusal) => Err(refusal),
-            };
-            reply(correlation_id, stream, written)
-        }
-        .boxed()
+        let written = match self.ready() {
+            Ok((stream, expected, events, within)) => {
+                let writing = write(&*server.store, &stream, expected, events.events);
+                timeout(within, writing).await.unwrap_or(Err(Refusal::Late))
+            }
+            Err(refusal) => Err(refusal),
+        };
+        reply(correlation_id, stream, written)
     }
 
     fn ready(self) -> Result<(StreamName, Expected, Gathered, Duration), Refusal> {
@@ -152,7 +154,7 @@ impl Begun {
 fn reply(
     correlation_id: shared::Uuid,
     stream: Option<StreamIdentifier>,
-    written: Result<crate::protocol::writing::Success, Refusal>,
+    written: Result<Success, Refusal>,
 ) -> BatchAppendReply {
     let result = match written {
         Ok(success) => batch_append_reply::Result::Success(success),
@@ -185,7 +187,16 @@ fn within(deadline: Option<target::Deadline>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
+    use prost::Message;
+    use tonic::codec::{Codec, ProstCodec};
+
     use super::*;
+    use crate::{
+        protocol::writing::{ProposedEvent, success},
+        testing::server,
+        wire::NOTHING,
+    };
 
     #[test]
     fn a_deadline_is_a_length_of_time_or_a_moment_and_has_a_limit() {
@@ -200,5 +211,104 @@ mod tests {
         };
         assert_eq!(until(-5), None);
         assert_eq!(until(3600), Some(limits::WRITE));
+    }
+
+    /// A part of an append; the first part has the stream.
+    fn part(
+        append: u128,
+        stream: Option<&'static str>,
+        events: &[u128],
+        is_final: bool,
+    ) -> BatchAppendRequest {
+        let target = stream.map(|name| Target {
+            stream: Some(StreamIdentifier { name: name.into() }),
+            expected: Some(target::Expected::NoStream(NOTHING)),
+            deadline: None,
+        });
+        let event = |&id: &u128| ProposedEvent {
+            id: Some(wire::uuid(Uuid::from_u128(id), true)),
+            metadata: [("type", "e"), ("content-type", "application/json")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            custom_metadata: "".into(),
+            data: "{}".into(),
+        };
+        BatchAppendRequest {
+            correlation_id: Some(wire::uuid(Uuid::from_u128(append), false)),
+            target,
+            events: events.iter().map(event).collect(),
+            is_final,
+        }
+    }
+
+    /// All answers, by correlation id: the revision, or the message of the error.
+    async fn answers(requests: &[BatchAppendRequest]) -> Result<HashMap<u128, Result<u64, String>>, Status> {
+        let (server, _dir) = server();
+        let mut body = Vec::new();
+        for request in requests {
+            body.push(0);
+            body.extend(u32::try_from(request.encoded_len()).unwrap().to_be_bytes());
+            body.extend(request.encode_to_vec());
+        }
+        let decoder = ProstCodec::<BatchAppendReply, BatchAppendRequest>::default().decoder();
+        let requests = Streaming::new_request(decoder, Full::new(bytes::Bytes::from(body)), None, None);
+        let mut replies = std::pin::pin!(append(server, Request::new(requests)).into_inner());
+        let mut answers = HashMap::new();
+        while let Some(reply) = replies.next().await {
+            let reply = reply?;
+            let answer = match reply.result.unwrap() {
+                batch_append_reply::Result::Success(done) => match done.current {
+                    Some(success::Current::Revision(revision)) => Ok(revision),
+                    other => panic!("{other:?}"),
+                },
+                batch_append_reply::Result::Error(status) => Err(status.message),
+            };
+            answers.insert(wire::parse_uuid(&reply.correlation_id.unwrap()).unwrap().as_u128(), answer);
+        }
+        Ok(answers)
+    }
+
+    #[tokio::test]
+    async fn appends_that_come_in_mixed_parts_are_put_together() {
+        let requests = [
+            part(1, Some("thing-1"), &[11], false),
+            part(2, Some("thing-2"), &[21, 22], false),
+            part(1, None, &[12, 13], false),
+            part(3, Some("thing-1"), &[31], true),
+            part(2, None, &[], true),
+            part(1, None, &[14], true),
+        ];
+        let answers = answers(&requests).await.unwrap();
+        assert_eq!((&answers[&3], &answers[&2]), (&Ok(0), &Ok(1)));
+        assert_eq!(answers[&1], Err("WrongExpectedVersion".into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_one_append_is_told_to_no_other() {
+        let mut late = part(1, Some("thing-1"), &[11], true);
+        late.target.as_mut().unwrap().deadline =
+            Some(target::Deadline::Within(Time { seconds: 0, nanos: 0 }));
+        let mut typeless = part(2, Some("thing-2"), &[21], true);
+        typeless.events[0].metadata.clear();
+        let mut large = part(3, Some("thing-3"), &[31, 32], true);
+        large.events.iter_mut().for_each(|event| event.data = vec![0; 600_000].into());
+        let nameless = part(4, Some(""), &[41], true);
+        let good = part(5, Some("thing-5"), &[51], true);
+
+        let answers = answers(&[late, typeless, large, nameless, good]).await.unwrap();
+
+        let error = |name: &str| Err(name.to_owned());
+        assert_eq!(answers[&1], error("Timeout"));
+        assert_eq!(answers[&2], error("BadRequest"));
+        assert_eq!(answers[&3], error("MaximumAppendSizeExceeded"));
+        assert_eq!((&answers[&4], &answers[&5]), (&error("BadRequest"), &Ok(0)));
+    }
+
+    #[tokio::test]
+    async fn more_beginnings_than_are_kept_end_the_call() {
+        let begun: Vec<_> = (0..100).map(|append| part(append, Some("thing-1"), &[], false)).collect();
+        assert_eq!(answers(&begun).await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+        let orphan = answers(&[part(1, None, &[1], true)]).await;
+        assert_eq!(orphan.unwrap_err().code(), tonic::Code::InvalidArgument);
     }
 }
