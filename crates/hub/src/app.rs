@@ -34,7 +34,7 @@ pub async fn serve(sources: &Sources) -> Result<ExitCode> {
     Ok(lifecycle.run(deadline, signals()?).await)
 }
 
-fn refuse_dev_data(data: &Path) -> Result<()> {
+pub(crate) fn refuse_dev_data(data: &Path) -> Result<()> {
     ensure!(
         !data.join(DEV_MARK).exists(),
         "{} was made by `chancery dev`, whose keys are no secret: give `serve` a directory of its own (data.directory)",

@@ -70,7 +70,7 @@ pub struct Config {
 impl Config {
     /// Reads all layers, and every file that they name as a secret.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut layers = Layers::read(sources);
+        let mut layers = Layers::read(sources)?;
         let config = Self {
             server: ServerConfig::read(&mut layers.section("server")),
             log: LogConfig::read(&mut layers.section("log")),

@@ -1,6 +1,6 @@
 //! Wiring: everything that handlers and processors work with, made once.
 
-use std::{ops::Deref, path::Path, sync::Arc};
+use std::{fs::DirBuilder, ops::Deref, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use custody::{Custody, EmbeddedVault, Vault};
@@ -130,11 +130,18 @@ impl Hub {
 
 /// Opens the log in the data directory, which is then this process's alone.
 pub fn open_store(data: &Path) -> Result<EmbeddedStore> {
+    // What keeps it from being made, the store tells better.
+    let _ = make_private(data);
     Ok(EmbeddedStore::open(data, store::embedded::Options::default())?)
 }
 
+/// A directory that is closed to other users, where there is none yet.
+pub(crate) fn make_private(directory: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
 /// The vault in the data directory. A log without its vault is not begun anew with: its streams could not be found again.
-async fn open_vault(data: &Path, store: &dyn EventStore) -> Result<Arc<dyn Vault>> {
+pub async fn open_vault(data: &Path, store: &dyn EventStore) -> Result<Arc<dyn Vault>> {
     let path = data.join("vault.sqlite");
     let vault = EmbeddedVault::open(&path).await?;
     ensure!(

@@ -22,7 +22,10 @@ use crate::{
 };
 
 pub(super) async fn run(command: ApiKeysCommand, hub: &HubArgs, json: bool) -> anyhow::Result<()> {
-    let office = Office::of(hub)?;
+    let office = match command {
+        ApiKeysCommand::Create { .. } => Office::of_any(hub).await?,
+        _ => Office::of(hub)?,
+    };
     match command {
         ApiKeysCommand::Create { client, role, expires_in } => {
             shown_once(&client, &create(&office, &client, role, expires_in).await?, json)
@@ -157,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_key_is_made_with_its_client_and_only_its_hash_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let office = stopped(directory.path());
+        let office = stopped(directory.path()).await;
         let error = create(&office, &okr(), None, None).await.unwrap_err().to_string();
         assert!(error.contains("--role"), "{error}");
         let issued = create(&office, &okr(), Some(Role::Admin), Some(Duration::from_hours(1))).await.unwrap();
@@ -173,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_is_rotated_and_revoked() {
         let directory = tempfile::tempdir().unwrap();
-        let office = stopped(directory.path());
+        let office = stopped(directory.path()).await;
         let first = create(&office, &okr(), Some(Role::Service), None).await.unwrap();
         let second = rotate(&office, &okr(), None, Duration::from_hours(1)).await.unwrap();
         let several = rotate(&office, &okr(), None, Duration::from_hours(1)).await.unwrap_err().to_string();

@@ -57,7 +57,7 @@ pub enum Command {
         #[arg(long, global = true)]
         json: bool,
     },
-    /// Keys of the API. The first one is made with --data-dir, before the hub is started.
+    /// Keys of the API. The first one is made with --config, before the hub is started.
     ApiKeys {
         #[command(subcommand)]
         command: ApiKeysCommand,
@@ -67,7 +67,8 @@ pub enum Command {
         #[arg(long, global = true)]
         json: bool,
     },
-    /// The read models, which can be built anew from the events at any time. The hub has to be stopped.
+    /// The read models, which can be built anew from the events while the hub is stopped. Without --config and --data-dir
+    /// those of `chancery dev` in this directory.
     Projections {
         #[command(subcommand)]
         command: ProjectionsCommand,
@@ -127,7 +128,8 @@ pub struct ConfigArgs {
 #[cfg(feature = "dev")]
 #[derive(Debug, Args)]
 pub struct DevArgs {
-    /// Go through one sign-in, one message, a token refresh and a delivery, print what was recorded, and stop.
+    /// Tell the whole story by doing it, in a directory that is thrown away: sign-ins, messages, expiry and refresh, a revoked
+    /// grant, an outcome nobody knows. Each step is checked; then stop.
     #[arg(long)]
     pub once: bool,
     /// Port of the hub; the simulator takes the next one.
@@ -220,7 +222,7 @@ pub enum ProjectionsCommand {
     List,
     /// Build a read model anew from the events, switch to it, and compare it with the events once more.
     Rebuild {
-        /// As listed: `connections.v1`.
+        /// As listed: `connections.v1`, or without its version.
         name: String,
     },
 }
@@ -277,7 +279,7 @@ pub struct HubArgs {
 /// The data of a hub that is stopped.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DataArgs {
-    /// The data directory of a hub that is stopped.
+    /// The data directory of a hub that is stopped; new data are begun with --config.
     #[arg(long, global = true, value_name = "DIRECTORY", value_hint = ValueHint::DirPath, conflicts_with = "config")]
     pub data_dir: Option<PathBuf>,
     /// The configuration of a hub that is stopped, which names its data directory.

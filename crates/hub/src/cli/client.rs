@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use microsoft::{OutboundConfig, http_client};
 use reqwest::{Method, RequestBuilder, header};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -59,6 +59,10 @@ impl Client {
         };
         let url = Url::parse(&url)
             .with_context(|| format!("{url:?} is no address such as https://hub.example.com"))?;
+        ensure!(
+            matches!(url.scheme(), "http" | "https"),
+            "the address must begin with http:// or https://, as {url} does not"
+        );
         Ok(Self { http: http(server.ca_file.as_deref())?, url, api_key })
     }
 

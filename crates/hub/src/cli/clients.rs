@@ -33,7 +33,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(super) async fn run(command: ClientsCommand, hub: &HubArgs, json: bool) -> anyhow::Result<()> {
-    let office = Office::of(hub)?;
+    let office = match command {
+        ClientsCommand::Create { .. } => Office::of_any(hub).await?,
+        _ => Office::of(hub)?,
+    };
     match command {
         ClientsCommand::List => {
             let clients = office.list().await?;
@@ -80,18 +83,31 @@ pub(super) enum Office {
 }
 
 impl Office {
+    /// For a hub that was begun already.
     pub(super) fn of(hub: &HubArgs) -> anyhow::Result<Self> {
-        let Some(data) = Data::named(&hub.data)? else {
-            let client = Client::new(&hub.server)
-                .context("no hub to ask (for a first key, name the data of a stopped hub with --data-dir)")?;
-            return Ok(Self::Running(client));
-        };
+        Data::named(&hub.data)?.map_or_else(|| Self::running(hub), |data| Ok(Self::stopped(data)))
+    }
+
+    /// The same, or for one that this begins.
+    pub(super) async fn of_any(hub: &HubArgs) -> anyhow::Result<Self> {
+        let data = Data::named_or_new(&hub.data).await?;
+        data.map_or_else(|| Self::running(hub), |data| Ok(Self::stopped(data)))
+    }
+
+    fn running(hub: &HubArgs) -> anyhow::Result<Self> {
+        let client = Client::new(&hub.server).context(
+            "no hub to ask (for a first key, name the configuration of a stopped hub with --config)",
+        )?;
+        Ok(Self::Running(client))
+    }
+
+    fn stopped(data: Data) -> Self {
         let commands = Commands::new(
             data.store.clone(),
             std::sync::Arc::new(SystemClock),
             std::sync::Arc::new(SystemIds),
         );
-        Ok(Self::Stopped { data, commands })
+        Self::Stopped { data, commands }
     }
 
     /// All clients by name, as `GET /v1/clients` has them.
@@ -223,11 +239,19 @@ async fn read(data: &Data) -> anyhow::Result<Vec<(ClientId, clients::ClientRow)>
 pub(super) mod tests {
     use std::path::Path;
 
+    use custody::KeyEncryptionKey;
+
     use super::{super::args::DataArgs, *};
 
-    pub(in super::super) fn stopped(directory: &Path) -> Office {
-        let data = DataArgs { data_dir: Some(directory.to_owned()), config: None };
-        Office::of(&HubArgs { data, ..HubArgs::default() }).expect("nobody else uses it")
+    pub(in super::super) async fn stopped(directory: &Path) -> Office {
+        let kek = KeyEncryptionKey::create_file(&directory.join("key")).unwrap();
+        Office::stopped(Data::begin(directory.join("data"), kek).await.expect("nobody else uses it"))
+    }
+
+    /// The arguments that name what [`stopped`] made.
+    fn named(directory: &Path) -> HubArgs {
+        let data = DataArgs { data_dir: Some(directory.join("data")), config: None };
+        HubArgs { data, ..HubArgs::default() }
     }
 
     fn profile(role: Role) -> Profile {
@@ -237,7 +261,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn clients_are_made_and_listed_without_a_running_hub() {
         let directory = tempfile::tempdir().unwrap();
-        let office = stopped(directory.path());
+        let office = stopped(directory.path()).await;
         assert!(office.list().await.unwrap().is_empty());
         office.create(&"okr".parse().unwrap(), profile(Role::Service)).await.unwrap();
         office.create(&"admin".parse().unwrap(), profile(Role::Admin)).await.unwrap();
@@ -254,9 +278,19 @@ pub(super) mod tests {
     #[tokio::test]
     async fn the_data_of_a_running_hub_are_left_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let _hub = stopped(directory.path());
-        let data = DataArgs { data_dir: Some(directory.path().to_owned()), config: None };
-        let error = Office::of(&HubArgs { data, ..HubArgs::default() }).err().expect("it is in use");
+        let _hub = stopped(directory.path()).await;
+        let error = Office::of(&named(directory.path())).err().expect("it is in use");
         assert!(format!("{error:#}").contains("another process is using"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn data_that_are_not_there_are_neither_read_nor_begun_without_their_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let args = named(directory.path());
+        let read = Office::of(&args).err().expect("nothing is there");
+        assert!(read.to_string().ends_with("data holds no Chancery data"), "{read}");
+        let written = Office::of_any(&args).await.err().expect("no key was named");
+        assert!(written.to_string().contains("--config"), "{written}");
+        assert!(!directory.path().join("data").exists());
     }
 }

@@ -1,14 +1,21 @@
 //! Opening the data of a hub that is stopped.
+//!
+//! **Invariant.** Only a command that makes a client begins new data, and only with the key that their vault is made with:
+//! a log without its vault could not be served.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use anyhow::Context as _;
-use store::EventStore;
+use anyhow::{Context as _, Result, ensure};
+use custody::{Custody, KeyEncryptionKey};
+use store::{EventStore, embedded::EmbeddedStore};
 
-use super::args::DataArgs;
+use super::{args::DataArgs, client::DEV_FILE};
 use crate::{
     config::{Config, Sources},
-    hub::open_store,
+    hub::{open_store, open_vault},
 };
 
 /// The data directory of a hub, this process's alone for as long as this lives.
@@ -18,31 +25,51 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// `None` where the arguments name no data.
-    pub(super) fn named(args: &DataArgs) -> anyhow::Result<Option<Self>> {
-        let directory = match (&args.data_dir, &args.config) {
-            (Some(directory), _) => directory.clone(),
-            (None, Some(file)) => directory_of(Some(file.clone()))?,
-            (None, None) => return Ok(None),
-        };
-        Self::open(directory).map(Some)
-    }
-
-    /// Where the arguments name none, the data that `chancery serve` would use here.
-    pub(super) fn here(args: &DataArgs) -> anyhow::Result<Self> {
-        match Self::named(args)? {
-            Some(data) => Ok(data),
-            None => Self::open(directory_of(std::env::var_os("CHANCERY_CONFIG").map(PathBuf::from))?),
+    /// What is there already. `None` where the arguments name no data.
+    pub(super) fn named(args: &DataArgs) -> Result<Option<Self>> {
+        match (&args.data_dir, &args.config) {
+            (Some(directory), _) => Self::open(directory.clone()).map(Some),
+            (None, Some(file)) => Self::open(configured(Some(file.clone()))?.data.directory).map(Some),
+            (None, None) => Ok(None),
         }
     }
 
-    fn open(directory: PathBuf) -> anyhow::Result<Self> {
-        let store =
-            open_store(&directory).context("the data can be opened only while no hub runs on them")?;
+    /// The same, begun anew where nothing is there: a configuration names the key for that, a directory alone does not.
+    pub(super) async fn named_or_new(args: &DataArgs) -> Result<Option<Self>> {
+        let (None, Some(file)) = (&args.data_dir, &args.config) else {
+            return Self::named(args).context("new data are begun with --config FILE, which names their key");
+        };
+        let config = configured(Some(file.clone()))?;
+        Self::begin(config.data.directory, config.keys.load()?).await.map(Some)
+    }
+
+    /// Where the arguments name none: the data that `chancery dev` has here, or else those that `chancery serve` would use.
+    pub(super) fn here(args: &DataArgs) -> Result<Self> {
+        if let Some(data) = Self::named(args)? {
+            return Ok(data);
+        }
+        let file = std::env::var_os("CHANCERY_CONFIG").map(PathBuf::from);
+        let of_dev = Path::new(DEV_FILE).with_file_name("data");
+        Self::open(if file.is_none() && of_dev.is_dir() { of_dev } else { configured(file)?.data.directory })
+    }
+
+    fn open(directory: PathBuf) -> Result<Self> {
+        ensure!(directory.join("log.sqlite").is_file(), "{} holds no Chancery data", directory.display());
+        let store = take(&directory)?;
+        Ok(Self { directory, store: Arc::new(store) })
+    }
+
+    pub(super) async fn begin(directory: PathBuf, kek: KeyEncryptionKey) -> Result<Self> {
+        let store = take(&directory)?;
+        Custody::open(open_vault(&directory, &store).await?, kek).await?;
         Ok(Self { directory, store: Arc::new(store) })
     }
 }
 
-fn directory_of(config: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    Ok(Config::load(&Sources::of_process(config))?.data.directory)
+fn take(directory: &Path) -> Result<EmbeddedStore> {
+    open_store(directory).context("the data can be opened only while no hub runs on them")
+}
+
+fn configured(file: Option<PathBuf>) -> Result<Config> {
+    Ok(Config::load(&Sources::of_process(file))?)
 }

@@ -74,6 +74,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn check_config(sources: &Sources, json: bool) -> anyhow::Result<()> {
     let config = Config::load(sources)?;
+    crate::app::refuse_dev_data(&config.data.directory)?;
     if json {
         print(&format!("{:#}\n", serde_json::to_value(config.effective().parse::<toml::Table>()?)?))?;
     } else {

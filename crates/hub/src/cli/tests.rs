@@ -127,8 +127,11 @@ async fn without_an_address_the_dev_hub_is_asked_and_its_key_goes_nowhere_else()
     client::send(client.request(Method::GET, &["v1"]).unwrap()).await.unwrap();
     assert!(asked.recv().await.is_some());
 
-    let elsewhere = ServerArgs { url: Some("https://hub.example.com".into()), ..none };
+    let elsewhere = ServerArgs { url: Some("https://hub.example.com".into()), ..none.clone() };
     assert!(Client::with(&elsewhere, None, &path).unwrap_err().to_string().contains("API key"));
+    let nameless = ServerArgs { url: Some("localhost:8600".into()), ..none };
+    let error = Client::with(&nameless, Some("chk_test".into()), &path).unwrap_err().to_string();
+    assert!(error.contains("must begin with http:// or https://"), "{error}");
 }
 
 #[tokio::test]

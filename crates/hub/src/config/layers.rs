@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use toml::{Table, Value};
 use url::Url;
 
-use super::{DEFAULTS, Sources};
+use super::{ConfigError, DEFAULTS, Sources};
 
 /// Keys whose values are never shown.
 const SECRETS: [&str; 2] = ["keys.key_encryption_key", "microsoft.client_secret"];
@@ -38,9 +38,11 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// A file that can't be read at all is told alone: everything else would only be missing because of it.
+    ///
     /// # Panics
     /// When the built-in defaults are not TOML; a test reads them.
-    pub(super) fn read(sources: &Sources) -> Self {
+    pub(super) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let defaults = flatten(DEFAULTS.parse().expect("the built-in defaults are TOML"));
         let values =
             defaults.iter().map(|(key, value)| (key.clone(), (value.clone(), Origin::Default))).collect();
@@ -50,12 +52,12 @@ impl Layers {
             layers.set(key, value.clone(), Origin::Preset);
         }
         if let Some(path) = &sources.file {
-            layers.read_file(path);
+            layers.read_file(path).map_err(|problem| ConfigError { problems: vec![problem] })?;
         }
         for (name, value) in &sources.environment {
             layers.read_variable(name, value);
         }
-        layers
+        Ok(layers)
     }
 
     pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
@@ -87,11 +89,9 @@ impl Layers {
         toml::to_string(&root).expect("values that came from TOML go back to it")
     }
 
-    fn read_file(&mut self, path: &Path) {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return self.problems.push(format!("{} can't be read: {error}", path.display())),
-        };
+    fn read_file(&mut self, path: &Path) -> Result<(), String> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
         match text.parse::<Table>() {
             Ok(table) => {
                 for (key, value) in flatten(table) {
@@ -103,9 +103,10 @@ impl Layers {
                 let line = error
                     .span()
                     .map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-                self.problems.push(format!("{}, line {line}, is not TOML", path.display()));
+                return Err(format!("{}, line {line}, is not TOML", path.display()));
             }
         }
+        Ok(())
     }
 
     /// `CHANCERY_SERVER__LISTEN` sets `server.listen`.
@@ -155,6 +156,10 @@ impl Layers {
         };
         let nearest = self.defaults.keys().max_by(|a, b| alike(a).total_cmp(&alike(b)));
         let advice = match nearest {
+            // What other programs call it, and no likeness of letters would find.
+            _ if ["server.port", "server.host", "server.address", "server.bind"].contains(&key) => {
+                format!("did you mean {}?", spelled("server.listen", origin))
+            }
             Some(known) if alike(known) > 0.85 => format!("did you mean {}?", spelled(known, origin)),
             _ => "config.default.toml lists all settings".to_owned(),
         };

@@ -17,6 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use domain::{ClientId, CommandId, client};
 use microsoft_simulator::{Settings, Simulator, serve_simulator, simulator};
+use projections::connections::queries::count_by_status;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -27,8 +28,8 @@ use crate::{
     clock::{Ids as _, MovableClock, SystemIds},
     commands::{Context, Failure},
     config::{Config, Sources},
-    http::{self, auth::ApiKey},
-    hub::Hub,
+    http::{self, auth::ApiKey, serve::ServeError},
+    hub::{Hub, make_private},
     lifecycle::{Lifecycle, signals},
     logging,
 };
@@ -62,6 +63,9 @@ async fn serve(args: DevArgs) -> Result<ExitCode> {
     let file = directory.join("dev.json");
     write_private(&file, &serde_json::to_vec_pretty(&dev.file)?)?;
     eprint!("{}", dev.greeting());
+    if dev.forgotten {
+        eprintln!("  The simulated Microsoft has forgotten its sign-ins: sign in again.\n");
+    }
     let deadline = dev.hub.config.server.shutdown_deadline;
     let code = lifecycle.run(deadline, signals()?).await;
     std::fs::remove_file(&file)?;
@@ -80,7 +84,12 @@ impl Listeners {
         let next = port
             .checked_add(1)
             .context("--port must be less than 65535, since the simulator takes the next one")?;
-        let bind = |port| http::serve::bind((Ipv4Addr::LOCALHOST, port).into());
+        let bind = |port: u16| match http::serve::bind((Ipv4Addr::LOCALHOST, port).into()) {
+            Err(ServeError::InUse(address)) => bail!(
+                "{address} is in use (by another `chancery dev`?): choose another port, and the next one, with --port"
+            ),
+            bound => Ok(bound?),
+        };
         Ok(Self { hub: bind(port)?, simulator: bind(next)? })
     }
 
@@ -96,6 +105,8 @@ pub struct Dev {
     pub hub: Hub,
     pub simulator: Simulator,
     pub file: DevFile,
+    /// Whether people were linked in an earlier run: what the simulator granted them ended with it.
+    pub forgotten: bool,
 }
 
 impl Dev {
@@ -143,9 +154,10 @@ impl Dev {
         };
         let more = |hub: &Hub| pages::routes(hub.clone(), control);
         let hub = app::start(config, clock, Arc::new(SystemIds), lifecycle, listeners.hub, more).await?;
+        let forgotten = !count_by_status(&hub.connections).await?.is_empty();
         let api_key = api_key(&hub, &format!("{url}/dev/return")).await?;
         let file = DevFile { url, api_key: api_key.expose().to_owned(), control_token, simulator_url };
-        Ok(Self { hub, simulator, file })
+        Ok(Self { hub, simulator, file, forgotten })
     }
 
     fn greeting(&self) -> String {
@@ -168,7 +180,7 @@ impl Dev {
 /// Makes the directory with its key and its mark. Answers where the data are.
 fn prepare(directory: &Path) -> Result<PathBuf> {
     let data = directory.join("data");
-    std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+    make_private(&data).with_context(|| format!("making {}", data.display()))?;
     std::fs::write(data.join(DEV_MARK), "").with_context(|| format!("writing to {}", data.display()))?;
     let key = directory.join("key");
     if !key.exists() {
@@ -214,6 +226,10 @@ fn start_simulator(listener: TcpListener, settings: Settings, lifecycle: &Lifecy
 
 /// Runs the simulator alone.
 pub async fn run_simulator(listen: std::net::SocketAddr) -> Result<ExitCode> {
+    ensure!(
+        listen.ip().is_loopback(),
+        "the simulator is for this machine only: --listen must be an address such as 127.0.0.1:8401, not {listen}"
+    );
     let listener = http::serve::bind(listen)?;
     let settings = Settings {
         control_token: SystemIds.uuid().to_string(),
@@ -236,7 +252,7 @@ pub async fn run_simulator(listen: std::net::SocketAddr) -> Result<ExitCode> {
     Ok(lifecycle.run(Duration::from_secs(5), signals()?).await)
 }
 
-/// A key for this run. The client keeps its messages and sign-ins from run to run.
+/// A key for this run, in the place of those of earlier ones. The client keeps its messages and sign-ins from run to run.
 async fn api_key(hub: &Hub, return_url: &str) -> Result<ApiKey> {
     let client: ClientId = CLIENT.parse()?;
     let context = Context::hub("dev", CLIENT);
@@ -246,6 +262,18 @@ async fn api_key(hub: &Hub, return_url: &str) -> Result<ApiKey> {
     match hub.commands.execute::<client::Client>(&client, &command_id("create"), &context, create).await {
         Ok(_) | Err(Failure::Refused(client::Refusal::Exists)) => {}
         Err(error) => return Err(error.into()),
+    }
+    for (former, _) in hub
+        .commands
+        .load::<client::Client>(&client)
+        .await?
+        .state
+        .keys
+        .into_iter()
+        .filter(|(_, key)| !key.revoked)
+    {
+        let revoke = client::Command::RevokeKey { key: former };
+        hub.commands.execute::<client::Client>(&client, &command_id("revoke"), &context, revoke).await?;
     }
     let key = ApiKey::generate(&ring::rand::SystemRandom::new());
     let expires_at = Some(hub.clock.now() + Duration::from_hours(24 * 365));

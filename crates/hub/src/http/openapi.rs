@@ -1,6 +1,11 @@
 //! The description of the API, gathered from the handlers and completed with what holds for all of them.
 
-use axum::{Router, http::header, response::IntoResponse as _, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::IntoResponse as _,
+    routing::get,
+};
 use serde_json::{Value, json};
 use utoipa::{OpenApi, PartialSchema as _, ToSchema as _};
 
@@ -37,6 +42,14 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let (tag, handler) = (operation["tags"][0].as_str(), operation["operationId"].as_str());
     let name = format!("{}_{}", tag.unwrap_or_default(), handler.unwrap_or_default());
     operation["operationId"] = name.replace('-', "_").into();
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        // OpenAPI wants a description of each; where the handler has none, the status says it all.
+        if response["description"].as_str().is_none_or(str::is_empty) {
+            let status: Option<StatusCode> = status.parse().ok();
+            response["description"] =
+                status.and_then(|status| status.canonical_reason()).unwrap_or_default().into();
+        }
+    }
     operation["responses"]["default"] = json!({
         "description": "A problem (RFC 9457).",
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },

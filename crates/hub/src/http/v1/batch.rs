@@ -135,6 +135,10 @@ async fn read(request: Request) -> Result<Vec<Vec<u8>>, ApiError> {
         let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
     } else {
+        // An array would be taken for the fields of a batch in their order.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(ApiError::new(Kind::InvalidRequest, "The body must be an object with `messages`."));
+        }
         let batch: Batch = parse_json(&bytes)?;
         batch.messages.into_iter().map(|line| line.get().as_bytes().to_vec()).collect()
     };

@@ -1,6 +1,6 @@
 //! The tail of the log as server-sent events, within what a client may see. What is sealed stays sealed.
 
-use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
+use std::{borrow::Cow, convert::Infallible, future::ready, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -10,7 +10,7 @@ use axum::{
 use domain::{Metadata, audit, client::Role};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 use store::{Filter, Position, Recorded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -83,9 +83,9 @@ pub struct EventView<'a> {
     recorded_at: String,
     /// The event's type.
     name: &'a str,
-    /// As it was recorded; personal data in it is sealed.
+    /// As it was recorded; personal data in it is sealed, and of an API key not even the hash is shown.
     #[schema(value_type = Object)]
-    data: &'a RawValue,
+    data: Cow<'a, RawValue>,
     /// Who recorded it, on what occasion.
     #[schema(value_type = Object)]
     metadata: &'a Metadata,
@@ -171,11 +171,21 @@ fn show(hub: &Hub, caller: &Caller, recorded: &Recorded) -> Option<sse::Event> {
         revision: recorded.revision,
         recorded_at: about.recorded_at.to_string(),
         name: &recorded.name,
-        data: serde_json::from_slice(&recorded.data).ok()?,
+        data: data(recorded).ok()?,
         metadata: &about,
     };
     let id = hub.position(recorded.position);
     sse::Event::default().id(id).event(&recorded.name).json_data(&view).ok()
+}
+
+/// What opens a door stays inside, though it be only a hash.
+fn data(recorded: &Recorded) -> serde_json::Result<Cow<'_, RawValue>> {
+    if !recorded.name.starts_with("client.key-") {
+        return serde_json::from_slice(&recorded.data).map(Cow::Borrowed);
+    }
+    let mut data: Map<String, Value> = serde_json::from_slice(&recorded.data)?;
+    data.remove("hash");
+    serde_json::value::to_raw_value(&data).map(Cow::Owned)
 }
 
 fn may_see(caller: &Caller, about: &Metadata) -> bool {

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use domain::{
-    Diagnosis, MessageId, SignInId, account, connection,
+    Diagnosis, MessageId, SignInId, account,
+    connection::{self, FailureClass},
     lane::{self, Surface},
     message::Kind,
     sign_in,
@@ -36,7 +37,10 @@ pub(super) fn connection(event: &connection::Event) -> Told {
         }
         Event::RefreshFailed { grant, generation, class, diagnosis, not_before, .. } => {
             let again = not_before.map(|at| format!(" It is not tried before {at}.")).unwrap_or_default();
-            let text = format!("Tokens of generation {generation} did not come: {}.{again}", word(class));
+            let text = format!(
+                "Tokens of generation {generation} did not come: {}.{again}",
+                refused(*class, diagnosis)
+            );
             because(of(*grant, Some(*generation), text), diagnosis)
         }
         Event::TokenExpired { grant, generation, expired_at } => {
@@ -160,6 +164,15 @@ fn because(told: Told, diagnosis: &Diagnosis) -> Told {
     Told { diagnosis: (*diagnosis != Diagnosis::default()).then(|| diagnosis.clone()), ..told }
 }
 
+/// Why there was no token, with Microsoft's own word where it refused for good.
+fn refused(class: FailureClass, diagnosis: &Diagnosis) -> String {
+    match (class, &diagnosis.code) {
+        (FailureClass::Final, Some(code)) => format!("Microsoft refused for good ({code})"),
+        (FailureClass::Final, None) => "Microsoft refused for good".to_owned(),
+        (class, _) => word(&class).to_string(),
+    }
+}
+
 /// A reason as it is stored (`interaction_required`), with spaces.
 fn word(reason: &impl Serialize) -> impl Display {
     let stored = serde_json::to_value(reason).unwrap_or_default();
@@ -175,22 +188,28 @@ fn plain(scopes: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Timestamp, connection::FailureClass};
+    use domain::Timestamp;
     use uuid::Uuid;
 
     use super::*;
 
     #[test]
     fn a_failure_says_why_and_keeps_the_codes() {
-        let diagnosis = Diagnosis { aadsts: Some(50_173), ..Diagnosis::default() };
-        let failed = connection(&connection::Event::RefreshFailed {
-            grant: SignInId(Uuid::from_u128(1)),
-            generation: 2,
-            claim: 1,
-            class: FailureClass::ConsentRequired,
-            diagnosis: diagnosis.clone(),
-            not_before: Some(Timestamp::from_micros(0)),
-        });
+        let diagnosis =
+            Diagnosis { aadsts: Some(50_173), code: Some("invalid_grant".into()), ..Diagnosis::default() };
+        let failed = |class| {
+            connection(&connection::Event::RefreshFailed {
+                grant: SignInId(Uuid::from_u128(1)),
+                generation: 2,
+                claim: 1,
+                class,
+                diagnosis: diagnosis.clone(),
+                not_before: Some(Timestamp::from_micros(0)),
+            })
+        };
+        let refused = failed(FailureClass::Final).summary;
+        assert!(refused.contains("did not come: Microsoft refused for good (invalid_grant)."), "{refused}");
+        let failed = failed(FailureClass::ConsentRequired);
         assert_eq!(
             failed.summary,
             "Tokens of generation 2 did not come: consent required. It is not tried before 1970-01-01T00:00:00.000000Z."
