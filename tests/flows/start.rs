@@ -1,10 +1,12 @@
-//! Starts that fail: the program says what is wrong and what to do, and touches nothing.
+//! Starts that fail: the program says what is wrong and what to do, and touches nothing. And the one of the README, which
+//! does not.
 
 use std::{
+    io::{BufRead as _, BufReader},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use custody::KeyEncryptionKey;
@@ -117,4 +119,66 @@ fn a_port_in_use_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("in use"));
     assert!(!directory.path().join(".chancery/data").exists(), "nothing is touched");
+}
+
+/// What stands between this and the end of its block in the part of the README on running it.
+fn readme(begin: &str, directory: &Path) -> String {
+    let readme = include_str!("../../README.md");
+    let (_, part) = readme.split_once("## Run it").unwrap();
+    let (_, block) = part.split_once(begin).unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let directory = directory.to_str().unwrap();
+    block.replace("/etc/chancery", directory).replace("/var/lib/chancery", &format!("{directory}/data"))
+}
+
+#[test]
+fn what_the_readme_says_to_type_runs_a_hub() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    std::fs::write(directory.join("client-secret"), "not-to-be-printed").unwrap();
+    std::fs::write(directory.join("chancery.toml"), readme("```toml", directory)).unwrap();
+    let block = format!("chancery keys {}", readme("\nchancery keys ", directory));
+    let lines =
+        block.lines().map(|line| line.split('#').next().unwrap().split_whitespace().collect::<Vec<_>>());
+    let mut served = false;
+    for words in lines {
+        if words[1] != "serve" {
+            let output = run(directory, &words[1..], &[]);
+            assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+            continue;
+        }
+        let mut hub = Command::new(CHANCERY)
+            .args(&words[1..])
+            .current_dir(directory)
+            .env_clear()
+            .env("CHANCERY_SERVER__LISTEN", "127.0.0.1:0")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(hub.stderr.take().unwrap()).lines().map(Result::unwrap);
+        served = said.any(|line| line.contains("The hub listens."));
+        hub.kill().unwrap();
+        hub.wait().unwrap();
+    }
+    assert!(served, "the last line starts the hub");
+    let mode = std::fs::metadata(directory.join("data")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "the data are closed to others");
+}
+
+#[test]
+fn what_serve_would_refuse_is_refused_by_the_check_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join(chancery::app::DEV_MARK), "").unwrap();
+    let output = run(directory.path(), &["config", "check"], &good(directory.path()));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("chancery dev"));
+    for line in ["clients list", "api-keys list", "projections list"] {
+        let words: Vec<_> = line.split(' ').chain(["--data-dir", "elsewhere"]).collect();
+        let output = run(directory.path(), &words, &[]);
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert_eq!(output.stderr, b"chancery: elsewhere holds no Chancery data\n", "{line}");
+    }
+    assert!(!directory.path().join("elsewhere").exists(), "nothing is touched");
 }
