@@ -1,6 +1,6 @@
 //! What a read model says about itself: its tables, and the fold from events to rows.
 
-use std::{fmt, hash::Hash, ops::Deref, str::FromStr};
+use std::{fmt, hash::Hash, ops::Deref, str::FromStr, time::Duration};
 
 use domain::{ClientId, TenantId, Timestamp, aggregate::Aggregate};
 use rusqlite::types::Value;
@@ -12,6 +12,9 @@ pub trait Projection: Send + Sync + 'static {
     /// Names the files. A new shape or a new meaning of rows is a new name (`connections.v1`), hence a new file.
     const NAME: &'static str;
     const TABLES: &'static [Table];
+    /// At most one transaction in this time while events keep coming; the first one after a rest is folded at once.
+    /// Longer, more events share a transaction, and the newest wait longer to be seen.
+    const PAUSE: Duration = Duration::from_millis(20);
 
     type Key: Key;
     /// Kept as JSON beside the columns. Where there are several tables, an enum.

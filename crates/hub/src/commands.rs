@@ -31,10 +31,12 @@ const CONFLICTS_MAX: usize = 16;
 const REPEATS_MAX: usize = 5;
 /// Events read at a time.
 const PAGE: usize = 512;
+/// And at first: most streams are short, and so is what was added to one that is known.
+const FIRST_PAGE: usize = 32;
 /// Command ids remembered per stream; what an older repeat means is stopped by the attempt or generation that it names.
 const COMMAND_IDS_MAX: usize = 256;
 /// Streams whose state is kept between commands.
-const STATES_MAX: usize = 4096;
+const STATES_MAX: usize = 8192;
 
 /// Who does something, and on what occasion.
 #[derive(Clone, Debug)]
@@ -259,12 +261,27 @@ impl Commands {
     ) -> Result<Appended, StoreError> {
         let expected = revision.map_or(Expected::NoStream, Expected::Revision);
         let events = self.new_events(events, self.now(), command_id, context);
-        self.append(&stream::<A>(id), expected, events).await
+        let stream = stream::<A>(id);
+        let appended = self.append(&stream, expected, events).await?;
+        self.states().outdate::<A>(&stream, appended.revision);
+        Ok(appended)
     }
 
     /// The state of a stream, as it is now.
     pub async fn load<A: Aggregate>(&self, id: impl fmt::Display) -> Result<Loaded<A>, LoadError> {
         self.load_stream(&stream::<A>(id)).await
+    }
+
+    /// The state of a stream, from memory where only this process can have changed it. Good for looking, not for deciding:
+    /// a decision is appended at a revision, and is told if that is not the last one.
+    pub async fn recall<A: Aggregate>(&self, id: impl fmt::Display) -> Result<Loaded<A>, LoadError> {
+        let stream = stream::<A>(id);
+        if self.store.is_ours_alone()
+            && let Some(loaded) = self.states().newest::<A>(&stream)
+        {
+            return Ok(loaded);
+        }
+        self.load_stream(&stream).await
     }
 
     async fn decide_from<A>(
@@ -363,23 +380,21 @@ impl Commands {
 
     /// Starts from what was kept of the stream, and reads only what came since.
     async fn load_stream<A: Aggregate>(&self, stream: &StreamName) -> Result<Loaded<A>, LoadError> {
-        let kept = self.states().get::<A>(stream);
-        let fresh_from = kept.as_ref().and_then(|kept| kept.revision);
-        let mut loaded = kept.unwrap_or_default();
+        let mut loaded = self.states().get::<A>(stream).unwrap_or_default();
+        let mut limit = FIRST_PAGE;
         loop {
             let from = loaded.revision.map_or(0, |revision| revision + 1);
-            let page = self.store.read_stream(stream, Direction::Forward, from, PAGE).await?;
-            let last = page.len() < PAGE;
+            let page = self.store.read_stream(stream, Direction::Forward, from, limit).await?;
+            let last = page.len() < limit;
             for recorded in &page {
                 loaded = loaded.and(recorded)?;
             }
             if last {
                 break;
             }
+            limit = PAGE;
         }
-        if loaded.revision != fresh_from {
-            self.states().put(stream, loaded.clone());
-        }
+        self.states().put(stream, loaded.clone());
         Ok(loaded)
     }
 
@@ -464,28 +479,59 @@ impl<A: Aggregate> Loaded<A> {
     }
 }
 
-/// States by stream, as of some revision: a head start for loading, never an answer in itself.
+/// States by stream, as of some revision: a head start for loading, and where nobody else writes, the answer.
+///
+/// **Invariant.** What is kept of a stream only moves forward.
 #[derive(Default)]
 struct States {
-    kept: HashMap<(TypeId, StreamName), Box<dyn Any + Send>>,
+    kept: HashMap<(TypeId, StreamName), Kept>,
     order: VecDeque<(TypeId, StreamName)>,
+}
+
+struct Kept {
+    /// The last revision that is known of; the state may be an older one.
+    newest: Option<u64>,
+    /// A [`Loaded`], and its revision.
+    state: Option<(Option<u64>, Box<dyn Any + Send>)>,
 }
 
 impl States {
     fn get<A: Aggregate>(&self, stream: &StreamName) -> Option<Loaded<A>> {
         let kept = self.kept.get(&(TypeId::of::<A>(), stream.clone()))?;
-        kept.downcast_ref::<Loaded<A>>().cloned()
+        kept.state.as_ref()?.1.downcast_ref::<Loaded<A>>().cloned()
+    }
+
+    /// The state, if it is that of the last revision that is known of.
+    fn newest<A: Aggregate>(&self, stream: &StreamName) -> Option<Loaded<A>> {
+        let kept = self.kept.get(&(TypeId::of::<A>(), stream.clone()))?;
+        kept.state.as_ref().filter(|(revision, _)| *revision == kept.newest)?;
+        self.get(stream)
     }
 
     fn put<A: Aggregate>(&mut self, stream: &StreamName, loaded: Loaded<A>) {
-        let key = (TypeId::of::<A>(), stream.clone());
-        if self.kept.insert(key.clone(), Box::new(loaded)).is_none() {
-            self.order.push_back(key);
+        let kept = self.entry::<A>(stream);
+        if kept.state.as_ref().is_none_or(|(revision, _)| *revision <= loaded.revision) {
+            kept.newest = kept.newest.max(loaded.revision);
+            kept.state = Some((loaded.revision, Box::new(loaded)));
         }
-        while self.order.len() > STATES_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.kept.remove(&oldest);
+    }
+
+    /// Something was appended that the state does not know of.
+    fn outdate<A: Aggregate>(&mut self, stream: &StreamName, revision: u64) {
+        let kept = self.entry::<A>(stream);
+        kept.newest = kept.newest.max(Some(revision));
+    }
+
+    fn entry<A: Aggregate>(&mut self, stream: &StreamName) -> &mut Kept {
+        let key = (TypeId::of::<A>(), stream.clone());
+        if !self.kept.contains_key(&key) {
+            self.order.push_back(key.clone());
+            while self.order.len() > STATES_MAX {
+                if let Some(oldest) = self.order.pop_front() {
+                    self.kept.remove(&oldest);
+                }
             }
         }
+        self.kept.entry(key).or_insert(Kept { newest: None, state: None })
     }
 }

@@ -193,7 +193,12 @@ pub async fn a_refused_append_leaves_nothing(store: Store) {
         let answer = store.append(&stream, Expected::NoStream, refused).await;
         assert!(matches!(answer, Err(StoreError::Invalid(_))), "{answer:?}");
     }
-    let half = NewEvent { data: vec![b' '; APPEND_BYTES_MAX / 2].into(), metadata: Bytes::new(), ..event() };
+    let half = NewEvent {
+        content_type: ContentType::Octets,
+        data: vec![0; APPEND_BYTES_MAX / 2].into(),
+        metadata: Bytes::new(),
+        ..event()
+    };
     let answer = store.append(&stream, Expected::NoStream, vec![half.clone(), half.clone(), event()]).await;
     assert!(matches!(answer, Err(StoreError::TooLarge { limit: APPEND_BYTES_MAX, .. })), "{answer:?}");
     conflicts(store.append(&stream, Expected::Revision(5), events(3)).await, &stream, None);

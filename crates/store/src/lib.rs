@@ -17,6 +17,8 @@ use uuid::Uuid;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod embedded;
+#[cfg(feature = "eventstoredb")]
+pub mod eventstoredb;
 pub mod served;
 
 /// The name of a stream: UTF-8, 1 to 256 bytes. The part before the first `-` is its category.
@@ -258,6 +260,11 @@ pub struct Page {
 pub trait EventStore: Send + Sync + 'static {
     /// Names this store's log for as long as it exists; positions of another store mean nothing here.
     fn id(&self) -> Uuid;
+
+    /// True where nobody but this process can write: what it remembers of a stream is then how the stream is.
+    fn is_ours_alone(&self) -> bool {
+        false
+    }
 
     /// Appends atomically. Repeating an append with the same ids at the same expected revision answers as it did the
     /// first time (`EventStoreDB`'s rule: the ids in the slots behind `expected` are compared, nothing else).

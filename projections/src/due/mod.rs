@@ -6,7 +6,7 @@
 //! **Invariant.** A lane's row keeps the lane's revision that it was folded from; an intent is appended at that revision,
 //! so a stale row leads to a refused append, never to a wrong send.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use domain::{
     ConnectionId, MessageId, PersonId, SignInId, Timestamp,
@@ -141,6 +141,8 @@ pub enum Event {
 
 impl Projection for Due {
     const NAME: &'static str = "due.v1";
+    /// The outbox waits for what it recorded to be here.
+    const PAUSE: Duration = Duration::from_millis(1);
     const TABLES: &'static [Table] = &[
         Table {
             name: "lanes",

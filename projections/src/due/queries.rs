@@ -37,8 +37,8 @@ pub async fn ready_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, Time
 }
 
 /// The lane and the message at its head; `None` where the lane has never had one.
-pub async fn head(due: &ReadModel<Due>, lane: ConnectionId) -> Result<Option<Head>> {
-    due.query(move |reader| {
+pub fn head(due: &ReadModel<Due>, lane: ConnectionId) -> Result<Option<Head>> {
+    due.look(|reader| {
         let Some(Row::Lane(row)) = reader.get(&Key::Lane(lane))? else { return Ok(None) };
         let newest_grant = match reader.get(&Key::Connection(lane))? {
             Some(Row::Connection(connection)) => connection.grant_number,
@@ -51,7 +51,6 @@ pub async fn head(due: &ReadModel<Due>, lane: ConnectionId) -> Result<Option<Hea
         });
         Ok(Some(Head { lane, row, message, newest_grant }))
     })
-    .await
 }
 
 /// Lanes with an intent whose outcome is missing.

@@ -39,7 +39,7 @@ async fn lane(events: &[lane::Event]) -> LaneRow {
 /// The lane's head, as its task sees it.
 async fn head(events: &[lane::Event]) -> (u64, Option<(MessageId, u32)>) {
     let open = open_for_reading::<Due>(&lane_of_two(events)).await;
-    let head = queries::head(&open.model, person(1).connection()).await.unwrap().expect("a lane");
+    let head = queries::head(&open.model, person(1).connection()).unwrap().expect("a lane");
     (head.row.pending, head.message.map(|(id, row)| (id, row.attempts)))
 }
 
@@ -179,7 +179,7 @@ async fn lanes_are_found_by_what_they_wait_for() {
     assert_eq!(ready, [(person(1).connection(), at(0)), (person(3).connection(), at(60))]);
     let opens = queries::open_lanes(&open.model).await.unwrap();
     assert_eq!(opens.iter().map(|(lane, _)| *lane).collect::<Vec<_>>(), [person(2).connection()]);
-    assert_eq!(queries::head(&open.model, person(4).connection()).await.unwrap(), None);
+    assert_eq!(queries::head(&open.model, person(4).connection()).unwrap(), None);
 }
 
 async fn connection(events: &[Told]) -> Option<ConnectionRow> {

@@ -133,13 +133,20 @@ impl<P: Projection> Worker<P> {
         }
         let mut written = (position, Instant::now());
         let mut pages = self.shared.store.follow(position, P::filter());
+        let mut rest = None;
         loop {
             let next = self.runtime.block_on(async {
+                let page = async {
+                    if let Some(until) = rest {
+                        tokio::time::sleep_until(until).await;
+                    }
+                    pages.next().await
+                };
                 tokio::select! {
                     biased;
                     () = self.stop.cancelled() => Next::Stop,
                     Some(switch) = self.switches.recv() => Next::Switch(switch),
-                    page = pages.next() => Next::Page(page),
+                    page = page => Next::Page(page),
                 }
             });
             let page = match next {
@@ -167,6 +174,7 @@ impl<P: Projection> Worker<P> {
             if rows.len() > 0 || written.1.elapsed() >= CHECKPOINT_EVERY && position > written.0 {
                 file.write(rows.rows(), position)?;
                 written = (position, Instant::now());
+                rest = Some(tokio::time::Instant::now() + P::PAUSE);
             }
             self.reached(position, || (rows.len() > 0).then(|| Change::Rows(rows.into_keys().collect())));
             if let Some(stop) = stop {

@@ -164,6 +164,16 @@ impl<P: Projection> ReadModel<P> {
         reading.await.context("a query ended before its time")?
     }
 
+    /// The same on the calling thread, for a few rows by their keys: handing that to another thread would cost more than it
+    /// takes. More than that belongs into [`ReadModel::query`].
+    pub fn look<T>(&self, select: impl FnOnce(&Reader<'_, P>) -> Result<T>) -> Result<T> {
+        let pool = self.shared.pool();
+        let connection = pool.take()?;
+        let answer = select(&Reader::new(&connection)?)?;
+        pool.put_back(connection);
+        Ok(answer)
+    }
+
     /// Builds the read model anew beside the one in use, then has the follower switch. Readers notice nothing; the
     /// position never falls.
     pub async fn rebuild(&self) -> Result<Report> {

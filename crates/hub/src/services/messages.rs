@@ -114,11 +114,11 @@ async fn prepare(
     if !caller.may_see(person.tenant) {
         return Err(NotAccepted::TenantNotAllowed);
     }
-    if hub.commands.load::<Tenant>(person.tenant).await?.state.admission == Admission::Blocked {
+    if hub.commands.recall::<Tenant>(person.tenant).await?.state.admission == Admission::Blocked {
         return Err(NotAccepted::TenantBlocked);
     }
     let lane = person.connection();
-    let connection = hub.commands.load::<Connection>(lane).await.map_err(trouble)?.state;
+    let connection = hub.commands.recall::<Connection>(lane).await.map_err(trouble)?.state;
     let linked = !matches!(connection.status, Status::Absent | Status::Unlinked);
     let person_key = connection.person_key.filter(|_| linked).ok_or(NotAccepted::NotLinked)?;
     let id = message_id(hub, caller, key);
@@ -182,7 +182,7 @@ async fn person(hub: &Hub, recipient: &Recipient) -> Result<(PersonId, Option<Ac
         Recipient::Person(person) => Ok((*person, None)),
         Recipient::Account(account) => {
             let hash = hub.custody.name_account(account);
-            let linked = hub.commands.load::<Account>(&hash).await.map_err(trouble)?.state.linked;
+            let linked = hub.commands.recall::<Account>(&hash).await.map_err(trouble)?.state.linked;
             linked.map(|linked| (linked.person, Some(hash))).ok_or(NotAccepted::NotLinked)
         }
     }

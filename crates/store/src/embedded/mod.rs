@@ -135,6 +135,11 @@ impl EventStore for EmbeddedStore {
         self.id
     }
 
+    // The lock on the directory sees to it.
+    fn is_ours_alone(&self) -> bool {
+        true
+    }
+
     async fn append(
         &self,
         stream: &StreamName,

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::{schema, sql};
@@ -23,6 +23,9 @@ use crate::{
 
 /// Rows looked at in one view.
 const STRETCH: i64 = 8192;
+
+/// Rows that are read on the caller's own thread.
+const FEW: usize = 32;
 
 /// Payload after which a page is full.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -60,6 +63,11 @@ impl Readers {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Recorded>, StoreError> {
+        if limit <= FEW {
+            return self
+                .run_here(|connection| read_stream(connection, &stream, direction, from, limit))
+                .await;
+        }
         self.run(move |connection| read_stream(connection, &stream, direction, from, limit)).await
     }
 
@@ -113,23 +121,38 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| super::closed())?;
         let readers = Arc::clone(self);
-        let reading = tokio::task::spawn_blocking(move || {
-            let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = idle.map_or_else(|| schema::open_reader(&readers.file), Ok)?;
-            // A connection that failed is not used again.
-            let answer = work(&connection)?;
-            let mut idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if !readers.permits.is_closed() {
-                idle.push(connection);
-            }
-            drop(idle);
-            drop(permit);
-            Ok(answer)
-        });
+        let reading = tokio::task::spawn_blocking(move || readers.read(permit, work));
         match reading.await {
             Ok(answer) => answer.map_err(|error| explain(&error)),
             Err(error) => Err(StoreError::Unavailable(format!("reading was broken off: {error}"))),
         }
+    }
+
+    /// A read of a few rows takes less than handing it to another thread, and is done on this one.
+    async fn run_here<T>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| super::closed())?;
+        self.read(permit, work).map_err(|error| explain(&error))
+    }
+
+    fn read<T>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, rusqlite::Error> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = idle.map_or_else(|| schema::open_reader(&self.file), Ok)?;
+        // A connection that failed is not used again.
+        let answer = work(&connection)?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.permits.is_closed() {
+            idle.push(connection);
+        }
+        drop(idle);
+        drop(permit);
+        Ok(answer)
     }
 }
 

@@ -95,7 +95,7 @@ async fn step(hub: &Hub, lane: ConnectionId) -> Result<Option<Left>> {
 
 /// Whose turn it is, if it is anybody's now.
 async fn turn(hub: &Hub, lane: ConnectionId) -> Result<Result<Turn, Left>> {
-    let Some(head) = queries::head(&hub.due, lane).await? else { return Ok(Err(Left::Waiting)) };
+    let Some(head) = queries::head(&hub.due, lane)? else { return Ok(Err(Left::Waiting)) };
     let signed_in_since =
         head.row.parked.as_ref().is_some_and(|parked| head.newest_grant > parked.grant_number);
     match head.row.ready_at() {
@@ -112,8 +112,8 @@ async fn turn(hub: &Hub, lane: ConnectionId) -> Result<Result<Turn, Left>> {
     // Together, since each has to wait for a thread that may read.
     let (accepted, connection, tenant) = tokio::try_join!(
         hub.commands.load::<Message>(message),
-        hub.commands.load::<Connection>(lane),
-        hub.commands.load::<Tenant>(person.tenant),
+        hub.commands.recall::<Connection>(lane),
+        hub.commands.recall::<Tenant>(person.tenant),
     )?;
     let accepted = accepted.state.accepted;
     let accepted = accepted.with_context(|| format!("the message {message} was never accepted"))?;

@@ -59,7 +59,7 @@ pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
         return Ok(Found::Decided(Outcome::Expired));
     }
     if let Some(hash) = &turn.accepted.account_hash {
-        let linked = hub.commands.load::<Account>(hash).await?.state.linked;
+        let linked = hub.commands.recall::<Account>(hash).await?.state.linked;
         if linked.is_none_or(|linked| linked.person != turn.accepted.person) {
             return Ok(Found::Decided(rejected(RejectReason::AccountChanged)));
         }
@@ -135,7 +135,7 @@ async fn park_broken(hub: &Hub, turn: &Turn, status: Status) -> Result<Outcome> 
 }
 
 pub(super) async fn park(hub: &Hub, turn: &Turn, why: ParkReason, diagnosis: Diagnosis) -> Result<Outcome> {
-    let connection = hub.commands.load::<Connection>(turn.lane).await?.state;
+    let connection = hub.commands.recall::<Connection>(turn.lane).await?.state;
     let looks =
         turn.row.parked.as_ref().filter(|parked| parked.why == why).map_or(0, |parked| parked.looks + 1);
     // Of a sign-in we hear; of a bot being installed, a right being given or a tenant being admitted we do not.
