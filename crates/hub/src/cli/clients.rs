@@ -95,10 +95,13 @@ impl Office {
     }
 
     fn running(hub: &HubArgs) -> anyhow::Result<Self> {
-        let client = Client::new(&hub.server).context(
-            "no hub to ask (for a first key, name the configuration of a stopped hub with --config)",
-        )?;
-        Ok(Self::Running(client))
+        let client = Client::new(&hub.server);
+        Ok(Self::Running(match hub.server.url {
+            Some(_) => client?,
+            None => client.context(
+                "no hub to ask (for a first key, name the configuration of a stopped hub with --config)",
+            )?,
+        }))
     }
 
     fn stopped(data: Data) -> Self {

@@ -203,10 +203,13 @@ impl Clients<'_> {
             return Err(invalid("return_urls", "must be at most 16"));
         }
         match profile.return_urls.iter().find(|url| !is_return_url(url, self.loopback_http)) {
-            Some(_) => Err(invalid(
-                "return_urls",
-                "must be https:// addresses without user and fragment, of at most 2048 bytes",
-            )),
+            Some(_) => {
+                let local = if self.loopback_http { ", or http://localhost ones," } else { "" };
+                let problem = format!(
+                    "must be https:// addresses{local} without user and fragment, of at most 2048 bytes"
+                );
+                Err(invalid("return_urls", &problem))
+            }
             None => Ok(()),
         }
     }

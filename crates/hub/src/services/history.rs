@@ -3,7 +3,7 @@
 //!
 //! **Invariant.** What a page shows is judged to be this person's by the events themselves, never by the cursor.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use domain::{
@@ -58,6 +58,9 @@ pub struct Told {
     pub diagnosis: Option<Diagnosis>,
 }
 
+/// The numbers of a person's grants, which say more to people than their ids.
+type Grants = BTreeMap<SignInId, u64>;
+
 /// Where each stream was left.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +71,7 @@ pub struct Cursor {
     connection: Option<u64>,
     lane: Option<u64>,
     accounts: BTreeSet<AccountHash>,
+    grants: Grants,
     /// Sign-ins whose grant was told, and whose own events were not yet.
     sign_ins: BTreeSet<SignInId>,
 }
@@ -90,7 +94,7 @@ pub async fn page(hub: &Hub, question: Question) -> Result<(Vec<Entry>, Option<C
         Some(cursor) => cursor,
         None => start(hub, person, account).await?,
     };
-    let teller = Teller { hub, person, as_of, before: from.before, limit };
+    let teller = Teller { hub, person, grants: &from.grants, as_of, before: from.before, limit };
     let (mut entries, mut sign_ins) = teller.connection(from.connection).await?;
     sign_ins.extend(from.sign_ins);
     entries.extend(teller.lane(from.lane).await?);
@@ -110,6 +114,7 @@ pub async fn page(hub: &Hub, question: Question) -> Result<(Vec<Entry>, Option<C
         connection: left(&entries, &stream::<Connection>(person.connection()), from.connection),
         lane: left(&entries, &stream::<Lane>(person.connection()), from.lane),
         accounts: from.accounts,
+        grants: from.grants,
         sign_ins,
     });
     Ok((entries, next))
@@ -123,23 +128,36 @@ async fn start(hub: &Hub, person: PersonId, account: Option<AccountHash>) -> Res
         _ => Vec::new(),
     };
     let mut accounts: BTreeSet<_> = account.into_iter().chain(linked).collect();
-    for sign_in in sign_ins(hub, id).await? {
+    let (sign_ins, grants) = grants(hub, id).await?;
+    for sign_in in sign_ins {
         let request = hub.commands.load::<SignIn>(sign_in).await?.state.request;
         accounts.extend(request.map(|request| request.account_hash));
     }
     let accounts = accounts.into_iter().take(ACCOUNTS_MAX).collect();
     let (connection, lane) = (Some(u64::MAX), Some(u64::MAX));
-    Ok(Cursor { before: u64::MAX, connection, lane, accounts, sign_ins: BTreeSet::new() })
+    Ok(Cursor { before: u64::MAX, connection, lane, accounts, grants, sign_ins: BTreeSet::new() })
 }
 
-/// The sign-ins that brought this person's grants.
-async fn sign_ins(hub: &Hub, id: ConnectionId) -> Result<Vec<SignInId>> {
-    let mut found = Vec::new();
+/// The sign-ins that brought this person's grants, and the grants' numbers.
+async fn grants(hub: &Hub, id: ConnectionId) -> Result<(Vec<SignInId>, Grants)> {
+    let (mut sign_ins, mut numbers) = (Vec::new(), Grants::new());
     let mut reader = Backward::new(hub, stream::<Connection>(id), Some(u64::MAX));
     while let Some(recorded) = reader.next().await? {
-        found.extend(linking(&recorded)?);
+        sign_ins.extend(linking(&recorded)?);
+        numbers.extend(numbering(&recorded)?);
     }
-    Ok(found)
+    Ok((sign_ins, numbers))
+}
+
+/// The grant that an event of a connection gives its number.
+fn numbering(recorded: &Recorded) -> Result<Option<(SignInId, u64)>> {
+    if !recorded.name.starts_with("connection.token-issued.") {
+        return Ok(None);
+    }
+    Ok(match decode::<Connection>(&recorded.name, &recorded.data)? {
+        connection::Event::TokenIssued { grant, grant_number, .. } => Some((grant, grant_number)),
+        _ => None,
+    })
 }
 
 /// The sign-in that an event of a connection says it was linked by.
@@ -164,6 +182,7 @@ fn left(entries: &[Entry], stream: &StreamName, from: Option<u64>) -> Option<u64
 struct Teller<'a> {
     hub: &'a Hub,
     person: PersonId,
+    grants: &'a Grants,
     as_of: Option<Timestamp>,
     before: u64,
     limit: usize,
@@ -177,15 +196,18 @@ impl Teller<'_> {
         let entries = self
             .stream(stream, from, |recorded| {
                 sign_ins.extend(linking(recorded)?);
-                Ok(Some(sentences::connection(&decode::<Connection>(&recorded.name, &recorded.data)?)))
+                let event = decode::<Connection>(&recorded.name, &recorded.data)?;
+                Ok(Some(sentences::connection(&event, self.grants)))
             })
             .await?;
         Ok((entries, sign_ins))
     }
 
     async fn lane(&self, from: Option<u64>) -> Result<Vec<Entry>> {
-        let tell =
-            |recorded: &Recorded| Ok(Some(sentences::lane(&decode::<Lane>(&recorded.name, &recorded.data)?)));
+        let tell = |recorded: &Recorded| {
+            let event = decode::<Lane>(&recorded.name, &recorded.data)?;
+            Ok(Some(sentences::lane(&event, self.grants)))
+        };
         self.stream(stream::<Lane>(self.person.connection()), from, tell).await
     }
 

@@ -11,40 +11,42 @@ use domain::{
 };
 use serde::Serialize;
 
-use super::Told;
+use super::{Grants, Told};
 
-pub(super) fn connection(event: &connection::Event) -> Told {
+pub(super) fn connection(event: &connection::Event, grants: &Grants) -> Told {
     use connection::Event;
+    let token_of = |grant, generation| named(grants, grant, Some(generation));
     match event {
         Event::Linked { sign_in, .. } => of(*sign_in, None, "The person was linked."),
         Event::TokenIssued { grant, grant_number, generation, scopes, expires_at } => {
             let scopes = plain(scopes);
             let text = format!(
-                "Grant {grant_number} was given, for {scopes}. Its first access token is good until {expires_at}."
+                "Grant {grant_number}, generation {generation}, was given, for {scopes}. The access token is good until {expires_at}."
             );
             of(*grant, Some(*generation), text)
         }
-        Event::TokensDestroyed { grant } => of(*grant, None, "The tokens were destroyed."),
+        Event::TokensDestroyed { grant } => {
+            of(*grant, None, format!("The tokens of {} were destroyed.", named(grants, *grant, None)))
+        }
         Event::RefreshStarted { grant, generation, claim, .. } => {
-            let text = format!("Tokens of generation {generation} were asked for (claim {claim}).");
+            let token = token_of(*grant, *generation);
+            let text = format!("Tokens of {token} were asked for (claim {claim}).");
             of(*grant, Some(*generation), text)
         }
         Event::TokenRefreshed { grant, generation, expires_at, .. } => {
-            let text = format!(
-                "Tokens of generation {generation} came. The access token is good until {expires_at}."
-            );
+            let token = token_of(*grant, *generation);
+            let text = format!("Tokens of {token} came. The access token is good until {expires_at}.");
             of(*grant, Some(*generation), text)
         }
         Event::RefreshFailed { grant, generation, class, diagnosis, not_before, .. } => {
+            let token = token_of(*grant, *generation);
             let again = not_before.map(|at| format!(" It is not tried before {at}.")).unwrap_or_default();
-            let text = format!(
-                "Tokens of generation {generation} did not come: {}.{again}",
-                refused(*class, diagnosis)
-            );
+            let text = format!("Tokens of {token} did not come: {}.{again}", refused(*class, diagnosis));
             because(of(*grant, Some(*generation), text), diagnosis)
         }
         Event::TokenExpired { grant, generation, expired_at } => {
-            let text = format!("The access token of generation {generation} expired at {expired_at}.");
+            let token = token_of(*grant, *generation);
+            let text = format!("The access token of {token} expired at {expired_at}.");
             of(*grant, Some(*generation), text)
         }
         Event::ReauthorizationRequired { grant, generation, why, diagnosis } => {
@@ -66,16 +68,15 @@ pub(super) fn connection(event: &connection::Event) -> Told {
     }
 }
 
-pub(super) fn lane(event: &lane::Event) -> Told {
+pub(super) fn lane(event: &lane::Event, grants: &Grants) -> Told {
     use lane::Event;
     match event {
         Event::DeliveryStarted { message, attempt, surface, grant, generation, .. } => {
             let via = match surface {
                 Surface::Graph => "Microsoft Graph",
             };
-            let text = format!(
-                "Attempt {attempt} to deliver began, by {via} with the token of generation {generation}."
-            );
+            let token = named(grants, *grant, Some(*generation));
+            let text = format!("Attempt {attempt} to deliver began, by {via} with the token of {token}.");
             Told { grant: Some(*grant), generation: Some(*generation), ..sent(*message, *attempt, text) }
         }
         Event::Delivered { message, attempt, .. } => sent(*message, *attempt, "The message was delivered."),
@@ -164,6 +165,14 @@ fn because(told: Told, diagnosis: &Diagnosis) -> Told {
     Told { diagnosis: (*diagnosis != Diagnosis::default()).then(|| diagnosis.clone()), ..told }
 }
 
+/// A grant by its number, where that is known, and which of its tokens.
+fn named(grants: &Grants, grant: SignInId, generation: Option<u64>) -> String {
+    let number = grants.get(&grant).map(|number| format!("grant {number}"));
+    let generation = generation.map(|generation| format!("generation {generation}"));
+    let parts: Vec<_> = number.into_iter().chain(generation).collect();
+    if parts.is_empty() { "a grant".to_owned() } else { parts.join(", ") }
+}
+
 /// Why there was no token, with Microsoft's own word where it refused for good.
 fn refused(class: FailureClass, diagnosis: &Diagnosis) -> String {
     match (class, &diagnosis.code) {
@@ -198,14 +207,17 @@ mod tests {
         let diagnosis =
             Diagnosis { aadsts: Some(50_173), code: Some("invalid_grant".into()), ..Diagnosis::default() };
         let failed = |class| {
-            connection(&connection::Event::RefreshFailed {
-                grant: SignInId(Uuid::from_u128(1)),
-                generation: 2,
-                claim: 1,
-                class,
-                diagnosis: diagnosis.clone(),
-                not_before: Some(Timestamp::from_micros(0)),
-            })
+            connection(
+                &connection::Event::RefreshFailed {
+                    grant: SignInId(Uuid::from_u128(1)),
+                    generation: 2,
+                    claim: 1,
+                    class,
+                    diagnosis: diagnosis.clone(),
+                    not_before: Some(Timestamp::from_micros(0)),
+                },
+                &Grants::new(),
+            )
         };
         let refused = failed(FailureClass::Final).summary;
         assert!(refused.contains("did not come: Microsoft refused for good (invalid_grant)."), "{refused}");
@@ -220,17 +232,21 @@ mod tests {
     #[test]
     fn a_delivery_names_the_token_that_it_was_made_with() {
         let id = |n| Uuid::from_u128(n);
-        let began = lane(&lane::Event::DeliveryStarted {
-            message: MessageId(id(1)),
-            attempt: 3,
-            surface: Surface::Graph,
-            grant: SignInId(id(2)),
-            generation: 7,
-            hub: domain::HubId(id(3)),
-            epoch: 1,
-            timeout_ms: 1000,
-            client_request_id: id(4),
-        });
+        let began = lane(
+            &lane::Event::DeliveryStarted {
+                message: MessageId(id(1)),
+                attempt: 3,
+                surface: Surface::Graph,
+                grant: SignInId(id(2)),
+                generation: 7,
+                hub: domain::HubId(id(3)),
+                epoch: 1,
+                timeout_ms: 1000,
+                client_request_id: id(4),
+            },
+            &Grants::from([(SignInId(id(2)), 5)]),
+        );
+        assert!(began.summary.ends_with("with the token of grant 5, generation 7."), "{}", began.summary);
         assert_eq!((began.grant, began.generation, began.attempt), (Some(SignInId(id(2))), Some(7), Some(3)));
     }
 }
