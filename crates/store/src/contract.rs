@@ -88,7 +88,8 @@ pub async fn what_was_given_is_read_back(store: Store) {
         data: (0..=255).collect(),
         metadata: Bytes::from_static(&[0, 255, 0]),
     };
-    let empty = NewEvent { data: Bytes::new(), metadata: Bytes::new(), ..event() };
+    let empty =
+        NewEvent { content_type: ContentType::Octets, data: Bytes::new(), metadata: Bytes::new(), ..event() };
     let given = vec![json, octets, empty];
     store.append(&stream, Expected::NoStream, given.clone()).await.unwrap();
 

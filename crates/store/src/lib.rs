@@ -89,6 +89,7 @@ pub enum Expected {
 /// How `data` is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentType {
+    /// A backend may refuse what is no JSON.
     Json,
     Octets,
 }

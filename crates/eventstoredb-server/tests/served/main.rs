@@ -2,6 +2,7 @@
 
 #![expect(clippy::default_trait_access, reason = "each call of the client has options of a type of its own")]
 
+mod adapter;
 mod faults;
 mod metadata;
 mod reading;
@@ -38,6 +39,14 @@ impl Served {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, Arc::clone(&store) as _, shutdown.clone()));
         Self { store, address, shutdown, serving, _dir: dir }
+    }
+
+    /// At the same address, after it had ended.
+    pub async fn serve_again(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.shutdown = CancellationToken::new();
+        let shutdown = self.shutdown.clone();
+        self.serving = tokio::spawn(serve(listener, Arc::clone(&self.store) as _, shutdown));
     }
 
     pub fn client(&self) -> Client {

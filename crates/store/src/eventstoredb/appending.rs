@@ -17,8 +17,9 @@ use crate::{
     StreamName, check,
 };
 
-/// Between a batch that was given up and the next.
+/// Between a batch that was given up and the next: at first, and at most.
 const AGAIN: Duration = Duration::from_millis(1);
+const AGAIN_MAX: Duration = Duration::from_millis(250);
 
 impl Connection {
     pub(super) async fn append(
@@ -30,7 +31,7 @@ impl Connection {
         check(events)?;
         let data = events.iter().map(event_data).collect::<Result<Vec<_>, _>>()?;
         let deadline = Instant::now() + PATIENCE;
-        let mut sent = false;
+        let (mut sent, mut again) = (false, AGAIN);
         loop {
             let answer = timeout_at(deadline, async {
                 let batch = self.batch().await?;
@@ -54,7 +55,8 @@ impl Connection {
             if matches!(error, Error::AccessDenied) {
                 return Err(failed);
             }
-            sleep(AGAIN).await;
+            sleep(again).await;
+            again = (again * 2).min(AGAIN_MAX);
         }
     }
 
@@ -85,14 +87,12 @@ impl Connection {
 
     async fn appended(&self, stream: &StreamName, done: &BatchWriteResult) -> Result<Appended, StoreError> {
         let revision = done.current_revision().unwrap_or_default();
-        let position = match done.current_position() {
-            Some(position) => Position(position.commit),
-            // As it answers a repeat at times.
-            None => {
-                let there = self.read_stream(stream, Direction::Forward, revision, 1).await?;
-                there.first().map(|event| event.position).unwrap_or_default()
-            }
-        };
+        if let Some(position) = done.current_position() {
+            return Ok(Appended { revision, position: Position(position.commit) });
+        }
+        // As it answers a repeat at times.
+        let there = self.read_stream(stream, Direction::Forward, revision, 1).await?;
+        let position = there.first().map(|event| event.position).unwrap_or_default();
         Ok(Appended { revision, position })
     }
 
@@ -130,7 +130,7 @@ fn event_data(event: &NewEvent) -> Result<EventData, StoreError> {
         ContentType::Json => {
             let json: &RawValue = serde_json::from_slice(&event.data)
                 .map_err(|_| StoreError::Invalid("an event that is to be JSON is none"))?;
-            EventData::json(name, json)
+            EventData::json(name, &json)
                 .map_err(|_| StoreError::Invalid("an event that is to be JSON is none"))?
         }
         ContentType::Octets => EventData::binary(name, event.data.clone()),

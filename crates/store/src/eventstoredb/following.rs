@@ -4,7 +4,7 @@
 //! subscription on which nothing came for a while is dropped and begun anew behind what was seen last: it may be dead
 //! without anybody having been told.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use eventstore::{Error, SubscribeToAllOptions, SubscriptionEvent};
 use futures_util::{StreamExt, stream, stream::BoxStream};
@@ -15,9 +15,6 @@ use crate::{Filter, Page, Position, StoreError};
 
 /// Events of a page at most, and how many wait to be put on one.
 const PAGE: usize = 1024;
-
-/// After which a subscription is begun anew.
-const SILENCE: Duration = Duration::from_secs(30);
 
 type Said = Result<SubscriptionEvent, Error>;
 
@@ -87,7 +84,7 @@ impl Follower {
                 self.said = Some(self.subscribe());
             }
             let Some(said) = &mut self.said else { continue };
-            match timeout(SILENCE, said.recv()).await {
+            match timeout(self.connection.options.silence, said.recv()).await {
                 Ok(Some(said)) => return said.map_err(|error| self.connection.failed(&error)),
                 Ok(None) => return Err(StoreError::Unavailable("the subscription ended".into())),
                 Err(_) => (self.said, self.live) = (None, false),

@@ -7,7 +7,10 @@
 mod appending;
 mod following;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use eventstore::{
@@ -25,6 +28,19 @@ use crate::{
 /// The stream whose first event's id is the store's.
 const IDENTITY: &str = "store-identity";
 
+/// What may be chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// After which a subscription on which nothing came is begun anew.
+    pub silence: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { silence: Duration::from_secs(30) }
+    }
+}
+
 /// A store on a cluster of `EventStoreDB`, or a single node.
 pub struct EventStoreDb {
     id: Uuid,
@@ -33,11 +49,11 @@ pub struct EventStoreDb {
 
 impl EventStoreDb {
     /// `esdb://…` or `esdb+discover://…`. Gives the store an id if it has none.
-    pub async fn connect(connection_string: &str) -> Result<Self, StoreError> {
+    pub async fn connect(connection_string: &str, options: Options) -> Result<Self, StoreError> {
         let settings: ClientSettings = connection_string
             .parse()
             .map_err(|_| StoreError::Broken("the connection string can't be read".into()))?;
-        let connection = Arc::new(Connection::new(settings)?);
+        let connection = Arc::new(Connection::new(settings, options)?);
         let id = connection.identify().await?;
         Ok(Self { id, connection })
     }
@@ -92,15 +108,16 @@ impl EventStore for EventStoreDb {
 
 struct Connection {
     settings: ClientSettings,
+    options: Options,
     client: Mutex<Client>,
     /// `None` after its first error, which is its end.
     batch: tokio::sync::Mutex<Option<Arc<BatchAppendClient>>>,
 }
 
 impl Connection {
-    fn new(settings: ClientSettings) -> Result<Self, StoreError> {
+    fn new(settings: ClientSettings, options: Options) -> Result<Self, StoreError> {
         let client = new_client(&settings)?;
-        Ok(Self { settings, client: Mutex::new(client), batch: tokio::sync::Mutex::default() })
+        Ok(Self { settings, options, client: Mutex::new(client), batch: tokio::sync::Mutex::default() })
     }
 
     fn client(&self) -> Client {
