@@ -39,7 +39,7 @@ pub(super) async fn run(hub: Hub, head: Position, stopping: CancellationToken) -
     let mut lanes = Lanes::default();
     lanes.look(&hub).await?;
     loop {
-        lanes.start_tasks(&hub, &stopping);
+        lanes.start_tasks(&hub);
         let (at, until) = (lanes.next_at(), lanes.next_until());
         let Lanes { tasks, .. } = &mut lanes;
         tokio::select! {
@@ -133,14 +133,14 @@ impl Lanes {
         }
     }
 
-    fn start_tasks(&mut self, hub: &Hub, stopping: &CancellationToken) {
+    fn start_tasks(&mut self, hub: &Hub) {
         while self.worked.len() < hub.config.delivery.concurrency {
             let Some(lane) = self.ready.pop_front() else { return };
             self.queued.remove(&lane);
             self.worked.insert(lane, false);
-            let (hub, stopping) = (hub.clone(), stopping.clone());
+            let hub = hub.clone();
             self.tasks.spawn(async move {
-                let left = delivery::work(&hub, lane, &stopping).await.unwrap_or_else(|error| {
+                let left = delivery::work(&hub, lane).await.unwrap_or_else(|error| {
                     tracing::warn!(lane.id = %lane, error = format!("{error:#}"), "A lane could not be worked; trying again.");
                     Left::Until(Instant::now() + PAUSE)
                 });

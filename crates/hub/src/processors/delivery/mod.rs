@@ -17,22 +17,15 @@ use domain::{
     tenant::Tenant,
 };
 use projections::due::{LaneRow, queries};
-use store::{Position, StoreError};
-use tokio_util::sync::CancellationToken;
+use store::StoreError;
 
 pub(super) use self::outcome::resends;
 use self::{
     outcome::outcome,
     prepare::{Found, Ready, prepare},
 };
-use super::outbox::{Left, shortly};
+use super::outbox::Left;
 use crate::{commands::Context, hub::Hub, metrics::DeliveryOutcome};
-
-/// Messages that a task delivers before it lets another lane have its place.
-const IN_A_ROW_MAX: usize = 64;
-
-/// How long to wait for `due` to fold what was just recorded.
-const FOLD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between attempts to record an outcome that the store did not take.
 const RECORD_PAUSE: Duration = Duration::from_millis(200);
@@ -67,30 +60,19 @@ impl Turn {
     }
 }
 
-/// Works a lane until it has to wait, or the hub stops.
-pub(super) async fn work(hub: &Hub, lane: ConnectionId, stopping: &CancellationToken) -> Result<Left> {
-    for _ in 0..IN_A_ROW_MAX {
-        if stopping.is_cancelled() {
-            break;
-        }
-        if let Some(left) = step(hub, lane).await? {
-            return Ok(left);
-        }
-    }
-    Ok(shortly(Duration::ZERO))
-}
-
-/// One message, or one decision about it. `None` where the lane may have more to do at once.
-async fn step(hub: &Hub, lane: ConnectionId) -> Result<Option<Left>> {
+/// Works a lane by one message, or one decision about it. What was recorded comes back as news once `due` knows it, and
+/// brings the lane back.
+pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
     let turn = match turn(hub, lane).await? {
         Ok(turn) => turn,
-        Err(left) => return Ok(Some(left)),
+        Err(left) => return Ok(left),
     };
     match prepare(hub, &turn).await? {
-        Found::Go(ready) => deliver(hub, &turn, ready).await,
-        Found::Leave(left) => Ok(Some(left)),
-        Found::Decided(outcome) => decide(hub, &turn, outcome).await,
+        Found::Go(ready) => deliver(hub, &turn, ready).await?,
+        Found::Leave(left) => return Ok(left),
+        Found::Decided(outcome) => decide(hub, &turn, outcome).await?,
     }
+    Ok(Left::Waiting)
 }
 
 /// Whose turn it is, if it is anybody's now.
@@ -122,7 +104,7 @@ async fn turn(hub: &Hub, lane: ConnectionId) -> Result<Result<Turn, Left>> {
 }
 
 /// Records what was decided without sending anything.
-async fn decide(hub: &Hub, turn: &Turn, outcome: Outcome) -> Result<Option<Left>> {
+async fn decide(hub: &Hub, turn: &Turn, outcome: Outcome) -> Result<()> {
     count(hub, &outcome);
     // Whatever is decided of a parked lane but to park it again, it is no longer parked.
     let resumed = (!matches!(outcome, Outcome::Parked { .. })).then(|| turn.resumed()).flatten();
@@ -134,14 +116,14 @@ async fn decide(hub: &Hub, turn: &Turn, outcome: Outcome) -> Result<Option<Left>
         .append_at::<Lane>(turn.lane, turn.row.lane_revision, &command_id, &context, &events)
         .await
     {
-        Ok(appended) => folded(hub, appended.position).await,
-        Err(StoreError::Conflict { .. }) => Ok(Some(Left::Waiting)),
+        // Where the row was stale, its news are on their way.
+        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Intent, act, outcome.
-async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<Left>> {
+async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<()> {
     let (message, attempt) = (turn.message, turn.attempts + 1);
     let timeout = hub.config.outbound.request_timeout;
     let client_request_id = hub.ids.uuid();
@@ -164,7 +146,7 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<Left>> {
     let appended =
         match hub.commands.append_at::<Lane>(turn.lane, revision, &command_id, &context, &intent).await {
             Ok(appended) => appended,
-            Err(StoreError::Conflict { .. }) => return Ok(Some(Left::Waiting)),
+            Err(StoreError::Conflict { .. }) => return Ok(()),
             Err(error @ StoreError::Uncertain(_)) => return not_begun(hub, turn, attempt, error).await,
             Err(error) => return Err(error.into()),
         };
@@ -173,21 +155,19 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<Left>> {
     hub.pace.sent(turn.lane, hub.config.delivery.chat_interval);
     let outcome = outcome(hub, turn, &ready, posted).await;
     count(hub, &outcome);
-    let position = record(hub, turn, appended.revision, attempt, outcome).await?;
-    folded(hub, position).await
+    record(hub, turn, appended.revision, attempt, outcome).await
 }
 
 /// The store never said whether it has the intent. Nothing was sent; if the intent is there, that is its outcome.
-async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, error: StoreError) -> Result<Option<Left>> {
+async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, error: StoreError) -> Result<()> {
     tracing::error!(lane.id = %turn.lane, error = %error, "The store did not say whether a delivery may begin.");
     let until = hub.clock.now() + hub.config.delivery.backoff_first;
     let outcome = Outcome::Deferred { until, why: DeferReason::NotSent, diagnosis: Diagnosis::default() };
-    let position = conclude(hub, turn.lane, &turn.context(), turn.message, attempt, outcome).await?;
-    folded(hub, position).await
+    conclude(hub, turn.lane, &turn.context(), turn.message, attempt, outcome).await
 }
 
 /// Records what came of an attempt, however long the store takes: without it the outcome would be lost.
-async fn record(hub: &Hub, turn: &Turn, intent: u64, attempt: u32, outcome: Outcome) -> Result<Position> {
+async fn record(hub: &Hub, turn: &Turn, intent: u64, attempt: u32, outcome: Outcome) -> Result<()> {
     let request_id = match &outcome {
         Outcome::Delivered { provider_request_id, .. } => provider_request_id.clone(),
         _ => None,
@@ -197,7 +177,7 @@ async fn record(hub: &Hub, turn: &Turn, intent: u64, attempt: u32, outcome: Outc
     let events = outcome.clone().events(turn.message, attempt);
     loop {
         match hub.commands.append_at::<Lane>(turn.lane, Some(intent), &command_id, &context, &events).await {
-            Ok(appended) => return Ok(appended.position),
+            Ok(_) => return Ok(()),
             Err(StoreError::Conflict { .. }) => {
                 return conclude(hub, turn.lane, &context, turn.message, attempt, outcome).await;
             }
@@ -218,26 +198,17 @@ pub(super) async fn conclude(
     message: MessageId,
     attempt: u32,
     outcome: Outcome,
-) -> Result<Position> {
+) -> Result<()> {
     let command_id = conclusion(message, attempt, &outcome);
     let command = Command::Conclude { message, attempt, outcome };
-    let done = hub.commands.execute::<Lane>(lane, &command_id, context, command).await?;
-    Ok(done.after().position)
+    hub.commands.execute::<Lane>(lane, &command_id, context, command).await?;
+    Ok(())
 }
 
 /// *Unknown* is a judgement, and the true outcome may still come after it: that is another command.
 fn conclusion(message: MessageId, attempt: u32, outcome: &Outcome) -> CommandId {
     let what = if matches!(outcome, Outcome::Unknown { .. }) { "unknown" } else { "conclude" };
     CommandId::new(format!("{what}/{message}/{attempt}"))
-}
-
-/// Waits until `due` knows what was just recorded, so that the next look at the lane is not a stale one.
-async fn folded(hub: &Hub, position: Position) -> Result<Option<Left>> {
-    // Behind, its news will bring the lane back; stopping, nobody folds any more.
-    tokio::select! {
-        () = hub.stopping.cancelled() => Ok(Some(Left::Waiting)),
-        folded = hub.due.wait_for(position, FOLD_PATIENCE) => Ok(folded.is_err().then_some(Left::Waiting)),
-    }
 }
 
 async fn change_connection(hub: &Hub, turn: &Turn, what: &str, command: connection::Command) -> Result<()> {
