@@ -119,6 +119,24 @@ fn an_unknown_key_stops_the_start_and_names_its_place_and_the_right_one() {
 }
 
 #[test]
+fn what_other_programs_call_a_setting_leads_to_ours() {
+    let text = problems(&with_file(file("[server]\nport = 8400\n").path()));
+    assert!(text.contains("did you mean `listen` in [server]?"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_told_alone() {
+    let broken = file("[server\n");
+    for (path, problem) in
+        [(Path::new("/nowhere/hub.toml"), "can't be read"), (broken.path(), "line 1, is not TOML")]
+    {
+        let sources = Sources { file: Some(path.to_owned()), ..Sources::default() };
+        let found = Config::load(&sources).unwrap_err().problems;
+        assert!(matches!(&found[..], [only] if only.contains(problem)), "{found:?}");
+    }
+}
+
+#[test]
 fn an_unknown_variable_stops_the_start_too() {
     let text = problems(&with(&[("CHANCERY_SERVER_LISTEN", "127.0.0.1:1")]));
     assert!(text.contains("did you mean CHANCERY_SERVER__LISTEN?"), "{text}");

@@ -155,7 +155,7 @@ impl Dev {
         let more = |hub: &Hub| pages::routes(hub.clone(), control);
         let hub = app::start(config, clock, Arc::new(SystemIds), lifecycle, listeners.hub, more).await?;
         let forgotten = !count_by_status(&hub.connections).await?.is_empty();
-        let api_key = api_key(&hub, &format!("{url}/dev/return")).await?;
+        let api_key = api_key(&hub, directory, &format!("{url}/dev/return")).await?;
         let file = DevFile { url, api_key: api_key.expose().to_owned(), control_token, simulator_url };
         Ok(Self { hub, simulator, file, forgotten })
     }
@@ -252,33 +252,34 @@ pub async fn run_simulator(listen: std::net::SocketAddr) -> Result<ExitCode> {
     Ok(lifecycle.run(Duration::from_secs(5), signals()?).await)
 }
 
-/// A key for this run, in the place of those of earlier ones. The client keeps its messages and sign-ins from run to run.
-async fn api_key(hub: &Hub, return_url: &str) -> Result<ApiKey> {
+/// The key of the client that plays the product: the one of earlier runs while it is good, or else a new one in its place.
+async fn api_key(hub: &Hub, directory: &Path, return_url: &str) -> Result<ApiKey> {
     let client: ClientId = CLIENT.parse()?;
     let context = Context::hub("dev", CLIENT);
     let command_id = |what: &str| CommandId::new(format!("{what}/{}", hub.ids.uuid()));
+    let execute = async |what: &str, command| {
+        hub.commands.execute::<client::Client>(&client, &command_id(what), &context, command).await
+    };
     let return_urls = vec![return_url.to_owned()];
     let create = client::Command::Create { role: client::Role::Admin, tenants: None, return_urls };
-    match hub.commands.execute::<client::Client>(&client, &command_id("create"), &context, create).await {
+    match execute("create", create).await {
         Ok(_) | Err(Failure::Refused(client::Refusal::Exists)) => {}
         Err(error) => return Err(error.into()),
     }
-    for (former, _) in hub
-        .commands
-        .load::<client::Client>(&client)
-        .await?
-        .state
-        .keys
-        .into_iter()
-        .filter(|(_, key)| !key.revoked)
-    {
-        let revoke = client::Command::RevokeKey { key: former };
-        hub.commands.execute::<client::Client>(&client, &command_id("revoke"), &context, revoke).await?;
+    let file = directory.join("api-key");
+    let known = hub.commands.load::<client::Client>(&client).await?.state;
+    let former = std::fs::read_to_string(&file).ok().and_then(|text| ApiKey::parse(text.trim()));
+    if let Some(key) = former.filter(|key| known.authenticates(&key.hash(), hub.clock.now()).is_some()) {
+        return Ok(key);
+    }
+    for (key, _) in known.keys.into_iter().filter(|(_, key)| !key.revoked) {
+        execute("revoke", client::Command::RevokeKey { key }).await?;
     }
     let key = ApiKey::generate(&ring::rand::SystemRandom::new());
     let expires_at = Some(hub.clock.now() + Duration::from_hours(24 * 365));
     let create = client::Command::CreateKey { key: hub.ids.uuid(), hash: key.hash(), expires_at };
-    let done = hub.commands.execute::<client::Client>(&client, &command_id("key"), &context, create).await?;
+    let done = execute("key", create).await?;
+    write_private(&file, key.expose().as_bytes())?;
     hub.clients.wait_for(done.after().position, Duration::from_secs(30)).await?;
     hub.keys.reload(hub).await?;
     Ok(key)
@@ -328,4 +329,36 @@ fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content).with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Starts and stops it. Answers with the key, and how many keys were ever made.
+    async fn run(directory: &Path) -> (String, usize) {
+        let lifecycle = Lifecycle::new();
+        let listeners = Listeners::free().unwrap();
+        let dev = Dev::start(directory, listeners, Sources::default(), &lifecycle).await.unwrap();
+        assert!(!dev.forgotten, "nobody ever signed in");
+        let client: ClientId = CLIENT.parse().unwrap();
+        let keys = dev.hub.commands.load::<client::Client>(&client).await.unwrap().state.keys;
+        let found = (dev.file.api_key.clone(), keys.len());
+        assert_eq!(keys.values().filter(|key| !key.revoked).count(), 1);
+        drop(dev);
+        lifecycle.stop();
+        let (_keep, signals) = tokio::sync::mpsc::channel(1);
+        lifecycle.run(Duration::from_secs(10), signals).await;
+        found
+    }
+
+    #[tokio::test]
+    async fn a_key_is_good_from_run_to_run_and_a_lost_one_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let (key, made) = run(directory.path()).await;
+        assert_eq!((run(directory.path()).await, made), ((key.clone(), 1), 1));
+        std::fs::remove_file(directory.path().join("api-key")).unwrap();
+        let (another, made) = run(directory.path()).await;
+        assert!(another != key && made == 2);
+    }
 }

@@ -67,3 +67,25 @@ pub(super) fn route(document: &Value) -> Router {
     let answer = || async move { ([(header::CONTENT_TYPE, "application/json")], text).into_response() };
     Router::new().route("/openapi.json", get(answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    #[test]
+    fn every_answer_has_a_description_as_openapi_wants_it() {
+        let document = crate::app::openapi();
+        let operations =
+            document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+        for (method, operation) in operations {
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                let described = answer["description"].as_str().is_some_and(|text| !text.is_empty());
+                assert!(described, "{method} {}: {status}", operation["operationId"]);
+            }
+        }
+        assert_eq!(
+            document["paths"]["/metrics"]["get"]["responses"]["200"]["description"],
+            Value::from("OK")
+        );
+    }
+}

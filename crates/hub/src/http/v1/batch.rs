@@ -190,6 +190,13 @@ mod tests {
         assert_eq!(error.problem().more["field"], "idempotency_key");
     }
 
+    #[tokio::test]
+    async fn a_bare_list_is_not_taken_for_a_batch() {
+        let request = Request::builder().header(header::CONTENT_TYPE, "application/json");
+        let error = read(request.body(" []".into()).unwrap()).await.unwrap_err();
+        assert_eq!(error.detail(), "The body must be an object with `messages`.");
+    }
+
     #[test]
     fn the_lines_of_a_batch_are_read_one_by_one() {
         let batch: Batch = parse_json(format!(r#"{{"messages":[{GOOD},{{"x":1}}]}}"#).as_bytes()).unwrap();

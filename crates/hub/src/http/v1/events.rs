@@ -197,6 +197,7 @@ fn may_see(caller: &Caller, about: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use domain::{CommandId, TenantId, Timestamp};
+    use store::{ContentType, StreamName};
     use uuid::Uuid;
 
     use super::*;
@@ -235,6 +236,27 @@ mod tests {
         assert!(may_see(&auditor, &about(None, Some(here))));
         assert!(!may_see(&auditor, &about(None, Some(there))));
         assert!(!may_see(&auditor, &about(None, None)));
+    }
+
+    #[test]
+    fn of_an_api_key_not_even_the_hash_is_shown() {
+        let shown = |name: &str| {
+            let recorded = Recorded {
+                id: Uuid::nil(),
+                stream: StreamName::new("client-okr"),
+                revision: 1,
+                position: Position(2),
+                name: name.into(),
+                content_type: ContentType::Json,
+                data: r#"{"key":"k","hash":"h"}"#.into(),
+                metadata: "{}".into(),
+                created_us: 0,
+            };
+            data(&recorded).unwrap().get().to_owned()
+        };
+        assert_eq!(shown("client.key-created.v1"), r#"{"key":"k"}"#);
+        assert_eq!(shown("client.key-rotated.v1"), r#"{"key":"k"}"#);
+        assert_eq!(shown("message.accepted.v1"), r#"{"key":"k","hash":"h"}"#);
     }
 
     #[test]
