@@ -3,9 +3,10 @@
 //! **Invariants.** A command id is done once in its stream. Only [`Done::Appended`] permits an outside effect. Event ids
 //! are drawn anew for each decision and used again only to repeat that very append after a lost acknowledgement.
 
+mod states;
+
 use std::{
-    any::{Any, TypeId},
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,6 +24,7 @@ use store::{
     StreamName,
 };
 
+use self::states::States;
 use crate::clock::{Clock, Ids};
 
 /// Conflicts in a row before a command gives up: somebody else must then be writing without end.
@@ -35,8 +37,6 @@ const PAGE: usize = 512;
 const FIRST_PAGE: usize = 32;
 /// Command ids remembered per stream; what an older repeat means is stopped by the attempt or generation that it names.
 const COMMAND_IDS_MAX: usize = 256;
-/// Streams whose state is kept between commands.
-const STATES_MAX: usize = 8192;
 
 /// Who does something, and on what occasion.
 #[derive(Clone, Debug)]
@@ -476,62 +476,5 @@ impl<A: Aggregate> Loaded<A> {
             self.command_ids.pop_front();
         }
         self.command_ids.push_back(command_id.clone());
-    }
-}
-
-/// States by stream, as of some revision: a head start for loading, and where nobody else writes, the answer.
-///
-/// **Invariant.** What is kept of a stream only moves forward.
-#[derive(Default)]
-struct States {
-    kept: HashMap<(TypeId, StreamName), Kept>,
-    order: VecDeque<(TypeId, StreamName)>,
-}
-
-struct Kept {
-    /// The last revision that is known of; the state may be an older one.
-    newest: Option<u64>,
-    /// A [`Loaded`], and its revision.
-    state: Option<(Option<u64>, Box<dyn Any + Send>)>,
-}
-
-impl States {
-    fn get<A: Aggregate>(&self, stream: &StreamName) -> Option<Loaded<A>> {
-        let kept = self.kept.get(&(TypeId::of::<A>(), stream.clone()))?;
-        kept.state.as_ref()?.1.downcast_ref::<Loaded<A>>().cloned()
-    }
-
-    /// The state, if it is that of the last revision that is known of.
-    fn newest<A: Aggregate>(&self, stream: &StreamName) -> Option<Loaded<A>> {
-        let kept = self.kept.get(&(TypeId::of::<A>(), stream.clone()))?;
-        kept.state.as_ref().filter(|(revision, _)| *revision == kept.newest)?;
-        self.get(stream)
-    }
-
-    fn put<A: Aggregate>(&mut self, stream: &StreamName, loaded: Loaded<A>) {
-        let kept = self.entry::<A>(stream);
-        if kept.state.as_ref().is_none_or(|(revision, _)| *revision <= loaded.revision) {
-            kept.newest = kept.newest.max(loaded.revision);
-            kept.state = Some((loaded.revision, Box::new(loaded)));
-        }
-    }
-
-    /// Something was appended that the state does not know of.
-    fn outdate<A: Aggregate>(&mut self, stream: &StreamName, revision: u64) {
-        let kept = self.entry::<A>(stream);
-        kept.newest = kept.newest.max(Some(revision));
-    }
-
-    fn entry<A: Aggregate>(&mut self, stream: &StreamName) -> &mut Kept {
-        let key = (TypeId::of::<A>(), stream.clone());
-        if !self.kept.contains_key(&key) {
-            self.order.push_back(key.clone());
-            while self.order.len() > STATES_MAX {
-                if let Some(oldest) = self.order.pop_front() {
-                    self.kept.remove(&oldest);
-                }
-            }
-        }
-        self.kept.entry(key).or_insert(Kept { newest: None, state: None })
     }
 }
