@@ -140,7 +140,9 @@ pub enum Command {
     },
     Unlink,
     /// The tokens of an unlinked person's grant are out of the vault.
-    RecordDestroyed { grant: SignInId },
+    RecordDestroyed {
+        grant: SignInId,
+    },
 }
 
 /// What a completed sign-in brings.

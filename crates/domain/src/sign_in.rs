@@ -460,7 +460,9 @@ mod tests {
     #[test]
     fn only_an_ended_sign_in_is_settled_and_once() {
         given::<SignIn>([request(None).into()]).when(Command::Settle).then([]);
-        given::<SignIn>([request(None).into(), Event::Lapsed {}]).when(Command::Settle).then([Event::Settled {}]);
+        given::<SignIn>([request(None).into(), Event::Lapsed {}])
+            .when(Command::Settle)
+            .then([Event::Settled {}]);
         given::<SignIn>([request(None).into(), Event::Lapsed {}, Event::Settled {}])
             .when(Command::Settle)
             .then([]);
