@@ -46,6 +46,9 @@ pub struct Table {
     pub name: &'static str,
     /// As SQL declares them: `"due_us INTEGER NOT NULL"`.
     pub columns: &'static [&'static str],
+    /// How many of the columns, from the first on, stay as they are for as long as the row is there. Indexes of these alone
+    /// are not written again when the row changes.
+    pub fixed: usize,
     /// What follows `ON <table>`: `"(tenant, due_us)"`, `"(due_us) WHERE due_us NOT NULL"`. The key need not be named:
     /// every index ends with it.
     pub indexes: &'static [&'static str],

@@ -49,7 +49,7 @@ pub struct Event {
 
 impl Projection for Clients {
     const NAME: &'static str = "clients.v1";
-    const TABLES: &'static [Table] = &[Table { name: "clients", columns: &[], indexes: &[] }];
+    const TABLES: &'static [Table] = &[Table { name: "clients", columns: &[], fixed: 0, indexes: &[] }];
 
     type Key = ClientId;
     type Row = ClientRow;

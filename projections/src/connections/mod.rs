@@ -106,9 +106,10 @@ impl Projection for Connections {
         Table {
             name: "connections",
             columns: &["tenant TEXT NOT NULL", "object_id TEXT NOT NULL", "status TEXT NOT NULL"],
+            fixed: 2,
             indexes: &["(tenant, object_id)", "(status)"],
         },
-        Table { name: "tenants", columns: &[], indexes: &[] },
+        Table { name: "tenants", columns: &[], fixed: 0, indexes: &[] },
     ];
 
     type Key = Key;

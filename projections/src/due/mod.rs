@@ -148,6 +148,7 @@ impl Projection for Due {
             name: "lanes",
             // When to look at the lane; NULL when there is nothing to do before something else happens.
             columns: &["ready_us INTEGER", "open INTEGER NOT NULL", "parked_grant INTEGER"],
+            fixed: 0,
             indexes: &[
                 "(ready_us) WHERE ready_us NOT NULL",
                 "(open) WHERE open",
@@ -157,6 +158,8 @@ impl Projection for Due {
         Table {
             name: "messages",
             columns: &["lane TEXT NOT NULL", "position INTEGER NOT NULL"],
+            // What goes again has another place, at the front.
+            fixed: 1,
             indexes: &["(lane, position)"],
         },
         Table {
@@ -170,6 +173,7 @@ impl Projection for Due {
                 "not_before_us INTEGER",
                 "to_destroy INTEGER NOT NULL",
             ],
+            fixed: 0,
             indexes: &[
                 "(expires_us) WHERE expires_us NOT NULL",
                 "(issued_us) WHERE issued_us NOT NULL",
@@ -177,7 +181,7 @@ impl Projection for Due {
                 "(to_destroy) WHERE to_destroy",
             ],
         },
-        Table { name: "sign_ins", columns: &["due_us INTEGER NOT NULL"], indexes: &["(due_us)"] },
+        Table { name: "sign_ins", columns: &["due_us INTEGER NOT NULL"], fixed: 0, indexes: &["(due_us)"] },
     ];
 
     type Key = Key;

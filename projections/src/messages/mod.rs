@@ -140,9 +140,10 @@ impl Projection for Messages {
                 "tenant TEXT NOT NULL",
                 "status TEXT NOT NULL",
             ],
+            fixed: 4,
             indexes: &["(position)", "(lane, position)", "(client, position)", "(status, position)"],
         },
-        Table { name: "lanes", columns: &[], indexes: &[] },
+        Table { name: "lanes", columns: &[], fixed: 0, indexes: &[] },
     ];
 
     type Key = Key;

@@ -146,14 +146,14 @@ pub(super) fn write_rows<'a, P: Projection>(
     // In key order the pages of the tree are visited once each, and a new file is filled from left to right.
     let mut rows: Vec<_> = rows.collect();
     rows.sort_unstable_by_key(|(key, _)| *key);
-    let statements: Vec<_> = P::TABLES.iter().map(|table| (replace(table), delete(table))).collect();
+    let statements: Vec<_> = P::TABLES.iter().map(|table| (upsert(table), delete(table))).collect();
     for (key, row) in rows {
-        let (replace, delete) = &statements[key.table()];
+        let (upsert, delete) = &statements[key.table()];
         if let Some(row) = row {
             let mut values = vec![Value::Text(key.text())];
             values.append(&mut P::columns(key, row));
             values.push(Value::Text(serde_json::to_string(row)?));
-            connection.prepare_cached(replace)?.execute(params_from_iter(values))?;
+            connection.prepare_cached(upsert)?.execute(params_from_iter(values))?;
         } else {
             connection.prepare_cached(delete)?.execute([key.text()])?;
         }
@@ -161,9 +161,16 @@ pub(super) fn write_rows<'a, P: Projection>(
     Ok(())
 }
 
-fn replace(table: &crate::Table) -> String {
+/// SQLite writes an index again when a column of it is set, whether or not its value is another: so only those are set
+/// that can be.
+fn upsert(table: &crate::Table) -> String {
     let places = vec!["?"; table.columns.len() + 2].join(", ");
-    format!("INSERT OR REPLACE INTO {} VALUES ({places})", table.name)
+    let mut sql = format!("INSERT INTO {} VALUES ({places}) ON CONFLICT (key) DO UPDATE SET ", table.name);
+    for column in &table.columns[table.fixed..] {
+        let name = column.split_whitespace().next().unwrap_or_default();
+        let _ = write!(sql, "{name} = excluded.{name}, ");
+    }
+    sql + "body = excluded.body"
 }
 
 fn delete(table: &crate::Table) -> String {
