@@ -161,7 +161,7 @@ pub(super) fn write_rows<'a, P: Projection>(
     Ok(())
 }
 
-/// SQLite writes an index again when a column of it is set, whether or not its value is another: so only those are set
+/// An index is written again when a column of it is set, whether or not its value is another: so only those are set
 /// that can be.
 fn upsert(table: &crate::Table) -> String {
     let places = vec!["?"; table.columns.len() + 2].join(", ");
