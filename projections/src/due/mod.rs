@@ -13,13 +13,15 @@ use domain::{
     connection::{self, Connection, Status},
     lane::{self, Lane, Open, Parked},
     message::{self, Message},
-    sign_in::{self, FailureReason, SignIn},
+    sign_in::{self, SignIn},
 };
 use serde::{Deserialize, Serialize};
 use store::Filter;
 
+use self::fold::{evolve_connection, evolve_lane, evolve_message, evolve_sign_in};
 use crate::{EventRef, Projection, Table, Unreadable, Value};
 
+mod fold;
 pub mod queries;
 
 /// What there is to do.
@@ -322,178 +324,6 @@ pub(crate) fn message_of(event: &lane::Event) -> Option<MessageId> {
         | lane::Event::DeadLettered { message, .. }
         | lane::Event::Expired { message, .. } => Some(*message),
         lane::Event::Resumed { .. } => None,
-    }
-}
-
-fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
-    match event {
-        Event::Accepted { person, .. } => {
-            let mut row = row.unwrap_or(LaneRow {
-                person: *person,
-                lane_revision: None,
-                pending: 0,
-                not_before: None,
-                open: None,
-                parked: None,
-                again: BTreeSet::new(),
-                arrived: false,
-                deferrals: 0,
-                resumed_at: None,
-            });
-            row.pending += 1;
-            Some(row)
-        }
-        Event::Lane { revision, event, at, .. } => {
-            row.map(|row| LaneRow { lane_revision: Some(*revision), ..in_lane(row, event, *at) })
-        }
-        _ => row,
-    }
-}
-
-fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
-    let open = |row: &LaneRow, message: &MessageId, attempt: &u32| {
-        row.open.as_ref().is_some_and(|open| open.message == *message && open.attempt == *attempt)
-    };
-    match event {
-        lane::Event::DeliveryStarted { message, attempt, hub, timeout_ms, .. } => {
-            row.open =
-                Some(Open { message: *message, attempt: *attempt, hub: *hub, timeout_ms: *timeout_ms });
-            row.not_before = None;
-        }
-        // Word that an unknown one arrived after all concludes nothing, unless it was to go again.
-        lane::Event::Delivered { message, attempt, .. } if !open(&row, message, attempt) => {
-            if row.again.remove(message) {
-                row.pending = row.pending.saturating_sub(1);
-                row.arrived |= row.open.as_ref().is_some_and(|open| open.message == *message);
-            }
-        }
-        lane::Event::Delivered { message, .. }
-        | lane::Event::Unknown { message, .. }
-        | lane::Event::Rejected { message, .. }
-        | lane::Event::DeadLettered { message, .. }
-        | lane::Event::Expired { message, .. } => row.conclude(*message),
-        lane::Event::Resent { message, .. } => {
-            row.pending += 1;
-            row.again.insert(*message);
-        }
-        lane::Event::Deferred { until, .. } => {
-            (row.open, row.arrived) = (None, false);
-            row.not_before = Some(*until);
-            row.deferrals += 1;
-        }
-        lane::Event::Parked { parked, .. } => {
-            (row.open, row.arrived) = (None, false);
-            row.parked = Some(parked.clone());
-        }
-        lane::Event::Resumed { .. } => {
-            row.parked = None;
-            row.not_before = None;
-            row.deferrals = 0;
-            row.resumed_at = Some(at);
-        }
-    }
-    row
-}
-
-fn evolve_message(row: Option<MessageRow>, event: &Event) -> Option<MessageRow> {
-    match event {
-        Event::Accepted { position, lane, .. } => {
-            Some(MessageRow { lane: *lane, position: *position, attempts: 0 })
-        }
-        Event::Lane { lane, event, .. } => match event {
-            lane::Event::DeliveryStarted { attempt, .. } => {
-                row.map(|row| MessageRow { attempts: *attempt, ..row })
-            }
-            lane::Event::Resent { attempt, .. } => {
-                Some(MessageRow { lane: *lane, position: 0, attempts: *attempt })
-            }
-            lane::Event::Deferred { .. } | lane::Event::Parked { .. } | lane::Event::Resumed { .. } => row,
-            lane::Event::Delivered { .. }
-            | lane::Event::Unknown { .. }
-            | lane::Event::Rejected { .. }
-            | lane::Event::DeadLettered { .. }
-            | lane::Event::Expired { .. } => None,
-        },
-        _ => row,
-    }
-}
-
-fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Option<ConnectionRow> {
-    let Event::Connection { event, at, .. } = event else { return row };
-    let end = |row: Option<ConnectionRow>, status| {
-        row.map(|row| ConnectionRow { status, claim_open: false, ..row })
-    };
-    match event {
-        connection::Event::Linked { person, sign_in, .. } => Some(row.unwrap_or(ConnectionRow {
-            person: *person,
-            status: Status::Absent,
-            grant: *sign_in,
-            grant_number: 0,
-            generation: 0,
-            expires_at: Timestamp::default(),
-            expired: true,
-            issued_at: Timestamp::default(),
-            claim_open: false,
-            refresh_not_before: None,
-            to_destroy: false,
-        })),
-        connection::Event::TokenIssued { grant, grant_number, generation, expires_at, .. } => {
-            row.map(|row| ConnectionRow {
-                person: row.person,
-                status: Status::Active,
-                grant: *grant,
-                grant_number: *grant_number,
-                generation: *generation,
-                expires_at: *expires_at,
-                expired: false,
-                issued_at: *at,
-                claim_open: false,
-                refresh_not_before: None,
-                to_destroy: false,
-            })
-        }
-        connection::Event::TokenRefreshed { generation, expires_at, .. } => row.map(|row| ConnectionRow {
-            generation: *generation,
-            expires_at: *expires_at,
-            expired: false,
-            issued_at: *at,
-            claim_open: false,
-            refresh_not_before: None,
-            ..row
-        }),
-        connection::Event::RefreshStarted { .. } => row.map(|row| ConnectionRow { claim_open: true, ..row }),
-        connection::Event::RefreshFailed { not_before, .. } => {
-            row.map(|row| ConnectionRow { claim_open: false, refresh_not_before: *not_before, ..row })
-        }
-        connection::Event::TokenExpired { .. } => row.map(|row| ConnectionRow { expired: true, ..row }),
-        connection::Event::ReauthorizationRequired { .. } => end(row, Status::ReauthorizationRequired),
-        connection::Event::ConsentRequired { .. } => end(row, Status::ConsentRequired),
-        connection::Event::Suspended { .. } => end(row, Status::Suspended),
-        connection::Event::Unlinked {} => {
-            end(row, Status::Unlinked).map(|row| ConnectionRow { to_destroy: row.grant_number > 0, ..row })
-        }
-        connection::Event::TokensDestroyed { .. } => {
-            row.map(|row| ConnectionRow { to_destroy: false, ..row })
-        }
-        connection::Event::ChatFound { .. } | connection::Event::ChatLost { .. } => row,
-    }
-}
-
-fn evolve_sign_in(row: Option<SignInRow>, event: &Event) -> Option<SignInRow> {
-    match event {
-        Event::SignIn { event, .. } => match event {
-            sign_in::Event::Requested { lapses_at, .. } => {
-                Some(SignInRow { lapses_at: *lapses_at, ended: false })
-            }
-            sign_in::Event::Completed { .. }
-            | sign_in::Event::Lapsed {}
-            | sign_in::Event::Failed { why: FailureReason::AccountLinkedElsewhere, .. } => {
-                row.map(|row| SignInRow { ended: true, ..row })
-            }
-            sign_in::Event::Settled {} => None,
-            _ => row,
-        },
-        _ => row,
     }
 }
 
