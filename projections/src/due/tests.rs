@@ -6,7 +6,7 @@ use domain::{
     Aggregate as _, Diagnosis,
     connection::{Event as OfConnection, ReauthorizationReason},
     lane::{Command, Outcome, RejectReason},
-    sign_in::Event as OfSignIn,
+    sign_in::{Event as OfSignIn, FailureReason},
 };
 use uuid::Uuid;
 
