@@ -155,7 +155,8 @@ async fn admit(
     decide(&hub, &caller, id, tid, Command::Admit).await
 }
 
-/// Keeps people of this tenant from signing in. Who is linked stays linked.
+/// Keeps people of this tenant from signing in, and messages from them: new ones are refused, and what waits parks until the
+/// tenant is admitted again. Who is linked stays linked.
 #[utoipa::path(
     post, path = "/v1/tenants/{tid}/block", tag = "tenants", params(TenantPath),
     responses((status = 202, body = Recorded)),
