@@ -183,3 +183,14 @@ fn is_plain(name: &str, value: &Value) -> bool {
         _ => name != "scopes",
     }
 }
+
+#[tokio::test]
+async fn who_writes_and_then_looks_finds_what_was_written() {
+    let world = World::start().await;
+    for seen in 1..=10 {
+        let path = format!("/v1/tenants/{}/admit", uuid::Uuid::from_u128(seen));
+        assert_eq!(answer(world.api.request(reqwest::Method::POST, &path)).await.status, 202);
+        let list = world.api.get("/v1/tenants").await;
+        assert_eq!(list.body["items"].as_array().unwrap().len(), usize::try_from(seen).unwrap(), "{list:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::{net::TcpListener, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Result, ensure};
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use store::EventStore;
@@ -72,7 +72,7 @@ pub async fn start_on(
     let mut metrics = Registry::default();
     hub.metrics.register(&mut metrics);
     let parts = Parts {
-        api: api().with_state(hub.clone()),
+        api: api().layer(from_fn_with_state(hub.clone(), http::v1::after_own_writes)).with_state(hub.clone()),
         pages,
         keys: Arc::new(hub.clone()),
         ids: hub.ids.clone(),

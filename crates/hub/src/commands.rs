@@ -10,7 +10,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -166,11 +166,19 @@ pub struct Commands {
     /// The latest time that stands in an event of this process, in microseconds: a clock that is put back tells no
     /// earlier one.
     latest_us: AtomicI64,
+    written: AtomicU64,
 }
 
 impl Commands {
     pub fn new(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { store, clock, ids, states: Mutex::default(), latest_us: AtomicI64::new(i64::MIN) }
+        Self {
+            store,
+            clock,
+            ids,
+            states: Mutex::default(),
+            latest_us: AtomicI64::new(i64::MIN),
+            written: AtomicU64::new(Position::START.0),
+        }
     }
 
     /// Does the command in the stream of this id.
@@ -235,6 +243,7 @@ impl Commands {
             }
         }
         let results = self.store.append_many(appends).await;
+        results.iter().flatten().for_each(|appended| self.wrote(appended));
         for ((index, events, recorded_at), result) in waiting.into_iter().zip(results) {
             let (id, command_id, command) = &commands[index];
             answers[index] = Some(match result {
@@ -334,11 +343,20 @@ impl Commands {
         for _ in 0..REPEATS_MAX {
             match self.store.append(stream, expected, events.clone()).await {
                 Err(StoreError::Uncertain(_)) => tokio::time::sleep(pause).await,
-                answer => return answer,
+                answer => return answer.inspect(|appended| self.wrote(appended)),
             }
             pause *= 2;
         }
-        self.store.append(stream, expected, events).await
+        self.store.append(stream, expected, events).await.inspect(|appended| self.wrote(appended))
+    }
+
+    fn wrote(&self, appended: &Appended) {
+        self.written.fetch_max(appended.position.0, Ordering::Relaxed);
+    }
+
+    /// The position of the last event that this process has had acknowledged.
+    pub fn written(&self) -> Position {
+        Position(self.written.load(Ordering::Relaxed))
     }
 
     fn now(&self) -> Timestamp {

@@ -95,11 +95,15 @@ impl Story {
                 "{person} signs in, and the product confirms by the code that the browser brought"
             ));
         }
-        let tenants = self.get("/v1/tenants").await?;
-        ensure!(
-            tenants["items"].as_array().map(Vec::len) == Some(2),
-            "two tenants were to be seen, not {tenants}"
-        );
+        let began = Instant::now();
+        loop {
+            let tenants = self.get("/v1/tenants").await?;
+            if tenants["items"].as_array().map(Vec::len) == Some(2) {
+                break;
+            }
+            ensure!(began.elapsed() < PATIENCE, "two tenants were to be seen, not {tenants}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         step("The view has two tenants");
         Ok(())
     }
