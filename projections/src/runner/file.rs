@@ -7,7 +7,7 @@
 use std::{fmt::Write, marker::PhantomData, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, Transaction, config::DbConfig, params_from_iter, types::Value};
 use store::Position;
 use uuid::Uuid;
 
@@ -54,9 +54,10 @@ impl<P: Projection> File<P> {
         let connection = Connection::open(path).with_context(|| format!("opening {}", path.display()))?;
         connection.busy_timeout(BUSY)?;
         connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304;
-             PRAGMA cache_size = -1024;",
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 16777216;
+             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -1024;",
         )?;
+        plan_once(&connection)?;
         let (projection, of_store, format, its_shape): (String, String, i64, String) =
             connection.query_row("SELECT projection, store, format, shape FROM read_model", [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
@@ -96,17 +97,33 @@ impl<P: Projection> File<P> {
         load::<P>(&self.connection, key)
     }
 
+    /// Begins an update: what is read for it and what is written belong together, and take the file's locks once.
+    pub(super) fn begin(&mut self) -> Result<Update<'_, P>> {
+        Ok(Update { transaction: self.connection.transaction()?, projection: PhantomData })
+    }
+}
+
+/// An update of rows that is not committed yet; without [`Update::write`] nothing of it stays.
+pub(super) struct Update<'a, P> {
+    pub(super) transaction: Transaction<'a>,
+    projection: PhantomData<fn() -> P>,
+}
+
+impl<P: Projection> Update<'_, P> {
+    pub(super) fn load(&self, key: &P::Key) -> Result<Option<P::Row>> {
+        load::<P>(&self.transaction, key)
+    }
+
     /// The new rows (`None`: no longer there) and the position they are good for, together.
     pub(super) fn write<'a>(
-        &mut self,
+        self,
         rows: impl Iterator<Item = (&'a P::Key, &'a Option<P::Row>)>,
         upto: Position,
     ) -> Result<()> {
-        let transaction = self.connection.transaction()?;
-        write_rows::<P>(&transaction, rows)?;
+        write_rows::<P>(&self.transaction, rows)?;
         let upto = i64::try_from(upto.0).context("a position beyond what SQLite can count")?;
-        transaction.prepare_cached("UPDATE read_model SET checkpoint = ?1")?.execute([upto])?;
-        transaction.commit()?;
+        self.transaction.prepare_cached("UPDATE read_model SET checkpoint = ?1")?.execute([upto])?;
+        self.transaction.commit()?;
         Ok(())
     }
 }
@@ -119,7 +136,14 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection> {
         Connection::open_with_flags(path, flags).with_context(|| format!("opening {}", path.display()))?;
     connection.busy_timeout(BUSY)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -512;")?;
+    plan_once(&connection)?;
     Ok(connection)
+}
+
+/// Where an index is partial, `SQLite` would plan a statement anew for each value that is bound to it.
+fn plan_once(connection: &Connection) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 pub(super) fn checkpoint(connection: &Connection) -> Result<Position> {

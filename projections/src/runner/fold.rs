@@ -7,6 +7,9 @@ use store::Position;
 
 use crate::{EventRef, Projection};
 
+/// Rows remembered before all are let go of; a page may add as many as it touches.
+const RECENT_MAX: usize = if cfg!(test) { 10 } else { 4096 };
+
 /// Where a projection had to stop: an event that is its business and that it can't read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event {name} at position {position} (stream {stream}) can't be read: {why}")]
@@ -119,7 +122,31 @@ impl<P: Projection> Fold<P> {
         self.rows.clear();
     }
 
-    pub(super) fn into_keys(self) -> impl Iterator<Item = P::Key> {
-        self.rows.into_keys()
+    pub(super) fn keys(&self) -> impl Iterator<Item = P::Key> {
+        self.rows.keys().cloned()
+    }
+}
+
+/// Rows as they were written last: what is touched once is likely touched again soon, and need not be read back.
+///
+/// **Invariant.** Only what was committed is kept; who fails to commit keeps nothing.
+pub(super) struct Recent<P: Projection> {
+    rows: HashMap<P::Key, Option<P::Row>>,
+}
+
+impl<P: Projection> Recent<P> {
+    pub(super) fn new() -> Self {
+        Self { rows: HashMap::new() }
+    }
+
+    pub(super) fn take(&mut self, key: &P::Key) -> Option<Option<P::Row>> {
+        self.rows.remove(key)
+    }
+
+    pub(super) fn keep(&mut self, fold: Fold<P>) {
+        if self.rows.len() >= RECENT_MAX {
+            self.rows.clear();
+        }
+        self.rows.extend(fold.rows);
     }
 }

@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    file::File,
-    fold::{Batch, Fold, Stop},
+    file::{File, Update},
+    fold::{Batch, Fold, Recent, Stop},
     model::{Change, Shared, State, Switch},
     rebuild::{CaughtUp, Report, catch_up},
 };
@@ -134,6 +134,7 @@ impl<P: Projection> Worker<P> {
         let mut written = (position, Instant::now());
         let mut pages = self.shared.store.follow(position, P::filter());
         let mut rest = None;
+        let mut recent = Recent::new();
         loop {
             let next = self.runtime.block_on(async {
                 let page = async {
@@ -151,7 +152,7 @@ impl<P: Projection> Worker<P> {
             });
             let page = match next {
                 Next::Stop if position > written.0 => {
-                    file.write(std::iter::empty(), position)?;
+                    file.begin()?.write(std::iter::empty(), position)?;
                     return Ok(End::Told);
                 }
                 Next::Stop => return Ok(End::Told),
@@ -170,13 +171,15 @@ impl<P: Projection> Worker<P> {
             );
             let stop = batch.stop.take();
             position = batch.upto;
-            let rows = fold_page(&file, batch)?;
+            let update = file.begin()?;
+            let rows = fold_page(&update, &mut recent, batch)?;
             if rows.len() > 0 || written.1.elapsed() >= CHECKPOINT_EVERY && position > written.0 {
-                file.write(rows.rows(), position)?;
+                update.write(rows.rows(), position)?;
                 written = (position, Instant::now());
                 rest = Some(tokio::time::Instant::now() + P::PAUSE);
             }
-            self.reached(position, || (rows.len() > 0).then(|| Change::Rows(rows.into_keys().collect())));
+            self.reached(position, || (rows.len() > 0).then(|| Change::Rows(rows.keys().collect())));
+            recent.keep(rows);
             if let Some(stop) = stop {
                 return Ok(End::Stopped(stop));
             }
@@ -262,10 +265,14 @@ impl<P: Projection> Worker<P> {
     }
 }
 
-/// The rows that a page changes, read from the file where it has them.
-pub(super) fn fold_page<P: Projection>(file: &File<P>, batch: Batch<P>) -> Result<Fold<P>> {
+/// The rows that a page changes, read from the file where they were not changed lately.
+pub(super) fn fold_page<P: Projection>(
+    update: &Update<'_, P>,
+    recent: &mut Recent<P>,
+    batch: Batch<P>,
+) -> Result<Fold<P>> {
     let mut fold = Fold::new();
-    fold.apply(batch, |key| file.load(key))?;
+    fold.apply(batch, |key| recent.take(key).map_or_else(|| update.load(key), Ok))?;
     Ok(fold)
 }
 

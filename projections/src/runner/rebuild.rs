@@ -67,7 +67,7 @@ pub(super) fn catch_up<P: Projection>(
         let stop = batch.stop.take();
         fold.apply(batch, |key| if empty { Ok(None) } else { file.load(key) })?;
         if fold.len() >= ROWS_MAX {
-            file.write(fold.rows(), upto)?;
+            file.begin()?.write(fold.rows(), upto)?;
             fold.clear();
             empty = false;
         }
@@ -84,7 +84,7 @@ pub(super) fn catch_up<P: Projection>(
     if matches!(end, CaughtUp::BrokenOff) {
         return Ok(end);
     }
-    file.write(fold.rows(), upto)?;
+    file.begin()?.write(fold.rows(), upto)?;
     if let CaughtUp::Yes { events: all } = &mut end {
         *all = events;
     }

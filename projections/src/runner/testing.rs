@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    fold::Batch,
+    fold::{Batch, Recent},
     follow::fold_page,
     model::{ReadModel, State},
     rebuild::rebuild,
@@ -156,14 +156,14 @@ async fn follow_by_pages<P: Projection>(store: Arc<EmbeddedStore>, data: &Path, 
     let (_, follower) = ReadModel::<P>::open(data, store.clone()).expect("it opens");
     let (path, runtime) = (follower.path(), Handle::current());
     let work = move || loop {
-        let file = super::file::File::<P>::open(&path, store.id()).expect("it opens");
+        let mut file = super::file::File::<P>::open(&path, store.id()).expect("it opens");
         let after = file.checkpoint().expect("it has a checkpoint");
         let page = runtime.block_on(store.read_all(after, &P::filter(), limit)).expect("the store reads");
         let batch =
             || Batch::<P>::read(after, page.events.iter().map(|event| EventRef(event.as_ref())), page.upto);
-        let rows = fold_page(&file, batch()).expect("it folds");
-        let crashing = file.connection.unchecked_transaction().expect("it begins");
-        super::file::write_rows::<P>(&crashing, rows.rows()).expect("it writes");
+        let crashing = file.begin().expect("it begins");
+        let rows = fold_page(&crashing, &mut Recent::new(), batch()).expect("it folds");
+        super::file::write_rows::<P>(&crashing.transaction, rows.rows()).expect("it writes");
         drop(crashing);
         drop(file);
 
@@ -172,8 +172,9 @@ async fn follow_by_pages<P: Projection>(store: Arc<EmbeddedStore>, data: &Path, 
         let batch = batch();
         assert_eq!(batch.stop, None, "every event can be read");
         let upto = batch.upto;
-        let rows = fold_page(&file, batch).expect("it folds");
-        file.write(rows.rows(), upto).expect("it writes");
+        let update = file.begin().expect("it begins");
+        let rows = fold_page(&update, &mut Recent::new(), batch).expect("it folds");
+        update.write(rows.rows(), upto).expect("it writes");
         if page.at_head {
             let scratch = path.with_extension("building");
             let verification =
