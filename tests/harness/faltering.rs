@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use store::{
-    Append, Appended, Direction, EventStore, Expected, Filter, NewEvent, Page, Position, Recorded,
+    Append, Appended, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Page, Position, Recorded,
     StoreError, StreamName,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ pub(crate) enum Way {
 
 /// Counts appends, and fails at one of them.
 pub(crate) struct Faltering {
-    inner: Arc<dyn EventStore>,
+    inner: Arc<dyn Keeping>,
     way: Way,
     /// Only appends to streams that begin so are counted.
     prefix: &'static str,
@@ -40,12 +40,12 @@ pub(crate) struct Faltering {
 }
 
 impl Faltering {
-    pub(crate) fn new(inner: Arc<dyn EventStore>, way: Way, at: usize) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Keeping>, way: Way, at: usize) -> Self {
         Self { inner, way, prefix: "", left: AtomicUsize::new(at), stopped: CancellationToken::new() }
     }
 
     /// Fails at the next append to a stream that begins so.
-    pub(crate) fn at_next(inner: Arc<dyn EventStore>, way: Way, prefix: &'static str) -> Self {
+    pub(crate) fn at_next(inner: Arc<dyn Keeping>, way: Way, prefix: &'static str) -> Self {
         Self { prefix, ..Self::new(inner, way, 1) }
     }
 
@@ -128,5 +128,20 @@ impl EventStore for Faltering {
 
     fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
         self.inner.follow(after, filter)
+    }
+}
+
+#[async_trait]
+impl Keeping for Faltering {
+    async fn keep_newest(&self, stream: &StreamName, count: u64) -> Result<(), StoreError> {
+        self.inner.keep_newest(stream, count).await
+    }
+
+    async fn truncate_before(&self, stream: &StreamName, revision: u64) -> Result<(), StoreError> {
+        self.inner.truncate_before(stream, revision).await
+    }
+
+    async fn delete_for_good(&self, stream: &StreamName) -> Result<(), StoreError> {
+        self.inner.delete_for_good(stream).await
     }
 }

@@ -28,7 +28,7 @@ use chancery::{
     logging,
 };
 use domain::{ClientId, CommandId, PersonId, client};
-use store::EventStore;
+use store::Keeping;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -125,12 +125,12 @@ impl World {
     }
 
     /// Opens the store, after [`Self::end`].
-    pub(crate) async fn store(&self) -> Arc<dyn EventStore> {
+    pub(crate) async fn store(&self) -> Arc<dyn Keeping> {
         Arc::new(open_again(&self.data()).await)
     }
 
     /// Starts the hub on this store, after [`Self::end`]. Threads of the former hub may hold a file for a moment more.
-    pub(crate) async fn begin(&mut self, store: Arc<dyn EventStore>) {
+    pub(crate) async fn begin(&mut self, store: Arc<dyn Keeping>) {
         let begin = async {
             while let Err(error) = self.try_begin(store.clone()).await {
                 assert!(format!("{error:#}").contains("in use"), "{error:#}");
@@ -141,7 +141,7 @@ impl World {
         tokio::time::timeout(PATIENCE, begin).await.expect("the data directory is let go");
     }
 
-    async fn try_begin(&mut self, store: Arc<dyn EventStore>) -> anyhow::Result<()> {
+    async fn try_begin(&mut self, store: Arc<dyn Keeping>) -> anyhow::Result<()> {
         let config = self.config();
         self.hub = Some(start_hub(store, config, &self.clock, &self.lifecycle, &self.socket).await?);
         Ok(())
@@ -194,7 +194,7 @@ fn config(directory: &Path, url: &str, microsoft: &Microsoft, overrides: &[(Stri
 }
 
 async fn start_hub(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn Keeping>,
     config: Config,
     clock: &Arc<MovableClock>,
     lifecycle: &Lifecycle,

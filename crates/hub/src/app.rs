@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use axum::{Router, middleware::from_fn_with_state};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
-use store::EventStore;
+use store::Keeping;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
@@ -58,7 +58,7 @@ pub async fn start(
 
 /// The same on a store that the caller opened.
 pub async fn start_on(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn Keeping>,
     config: Config,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,

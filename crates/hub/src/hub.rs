@@ -10,7 +10,7 @@ use projections::{
     Follower, Projection, ReadModel, State, clients::Clients, connections::Connections, due::Due,
     messages::Messages,
 };
-use store::{EventStore, Position, embedded::EmbeddedStore};
+use store::{EventStore, Keeping, Position, embedded::EmbeddedStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -37,7 +37,7 @@ pub struct Parts {
     pub epoch: u64,
     /// Cancelled when no new work may be begun.
     pub stopping: CancellationToken,
-    pub store: Arc<dyn EventStore>,
+    pub store: Arc<dyn Keeping>,
     pub commands: Commands,
     pub custody: Custody,
     pub entra: Entra,
@@ -80,7 +80,7 @@ impl Hub {
 
     /// The same on a store that the caller opened.
     pub async fn start_on(
-        store: Arc<dyn EventStore>,
+        store: Arc<dyn Keeping>,
         config: Config,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
@@ -92,7 +92,8 @@ impl Hub {
         let vault = open_vault(&data, &*store).await?;
         let custody = Custody::open(vault, kek).await?;
         let http = config.outbound.client(!config.loopback_http)?;
-        let models = Models::open(&data, &store, lifecycle, readiness)?;
+        let log: Arc<dyn EventStore> = store.clone();
+        let models = Models::open(&data, &log, lifecycle, readiness)?;
         let hub = Self(Arc::new(Parts {
             id: HubId(ids.uuid()),
             epoch: count_start(&data)?,

@@ -1,9 +1,10 @@
 //! What every backend must do, as tests that run against any of them.
 //!
 //! A backend's tests say `contract_suite!(open)`, where `open` is an async function that answers with the store as
-//! `Arc<dyn EventStore>` and whatever must be kept alive beside it. The store may have other events in it: each test
-//! uses categories of its own. Here is what concerns writing; `reading` has the rest.
+//! `Arc<dyn Keeping>` and whatever must be kept alive beside it. The store may have other events in it: each test
+//! uses categories of its own. Here is what concerns writing; `reading` and `keeping` have the rest.
 
+mod keeping;
 mod reading;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-pub use self::reading::*;
+pub use self::{keeping::*, reading::*};
 
 use crate::{
     APPEND_BYTES_MAX, Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent,
@@ -47,6 +48,12 @@ macro_rules! contract_suite {
             following_catches_up_and_goes_on,
             following_passes_over_what_it_was_not_asked_for,
             following_misses_and_repeats_nothing_while_many_write,
+            only_the_newest_are_kept,
+            keeping_the_newest_can_be_asked_of_a_stream_that_is_not_there_yet,
+            keeping_none_is_refused,
+            what_was_truncated_is_not_read_again,
+            a_stream_truncated_whole_counts_on,
+            a_stream_deleted_for_good_is_not_read_and_takes_nothing,
         }
     };
     ($open:path: $($test:ident,)+) => {$(

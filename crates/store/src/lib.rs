@@ -19,7 +19,10 @@ pub mod contract;
 pub mod embedded;
 #[cfg(feature = "eventstoredb")]
 pub mod eventstoredb;
+mod keeping;
 pub mod served;
+
+pub use self::keeping::Keeping;
 
 /// The name of a stream: UTF-8, 1 to 256 bytes. The part before the first `-` is its category.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -281,7 +284,7 @@ pub trait EventStore: Send + Sync + 'static {
     async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>>;
 
     /// At most `limit` events of a stream, from `from` on (inclusive; backward from `u64::MAX` means from the end).
-    /// A stream without events gives none.
+    /// A stream without events gives none; one that was deleted for good is [`StoreError::Deleted`].
     async fn read_stream(
         &self,
         stream: &StreamName,

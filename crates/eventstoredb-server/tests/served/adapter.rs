@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all};
 use store::{
-    ContentType, Direction, EventStore, Expected, Filter, NewEvent, Position, StoreError, StreamName,
-    contract_suite,
+    ContentType, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Position, StoreError,
+    StreamName, contract_suite,
     eventstoredb::{EventStoreDb, Options},
 };
 use uuid::Uuid;
 
 use crate::Served;
 
-async fn open() -> (Arc<dyn EventStore>, Served) {
+async fn open() -> (Arc<dyn Keeping>, Served) {
     let served = Served::new().await;
     let store = connect(&served, Options::default()).await.unwrap();
     (Arc::new(store), served)

@@ -127,6 +127,7 @@ impl Group<'_> {
                 }
             }
         }
+        self.shorten(stream)?;
         Ok(appended)
     }
 
@@ -190,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Direction, EventStore, Filter,
+        EventStore, Filter,
         embedded::{EmbeddedStore, Options},
         served::ServedStore,
     };
@@ -291,8 +292,9 @@ mod tests {
         }
         let again = store.delete(&stream, Expected::Any, Deletion::ForGood).await;
         assert!(matches!(again, Err(StoreError::Deleted(_))), "{again:?}");
-        let newest = store.read_stream(&stream, Direction::Backward, u64::MAX, 1).await.unwrap();
-        assert_eq!((&*newest[0].name, newest[0].position), (DELETED_EVENT, position));
+        let log = store.read_all(Position::START, &Filter::all(), 9).await.unwrap().events;
+        let newest = log.last().unwrap();
+        assert_eq!((&*newest.name, newest.position), (DELETED_EVENT, position));
     }
 
     #[tokio::test]

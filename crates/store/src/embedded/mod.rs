@@ -8,6 +8,7 @@
 
 mod deletion;
 mod follow;
+mod keeping;
 mod reader;
 mod recent;
 mod schema;
@@ -29,12 +30,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use self::{
+    keeping::Keep,
     reader::Readers,
     writer::{Answer, Job, Work, Writer},
 };
 use crate::{
-    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Page, Position,
-    Recorded, RecordedRef, StoreError, StreamName,
+    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Page,
+    Position, Recorded, RecordedRef, StoreError, StreamName,
     served::{Deletion, ServedStore, StreamState},
 };
 
@@ -117,6 +119,10 @@ impl EmbeddedStore {
         jobs.send(Job { work, answer }).await.map_err(|_| closed())?;
         answers.await.map_err(|_| StoreError::Uncertain("the writer stopped".into()))
     }
+
+    async fn keep(&self, stream: &StreamName, keep: Keep) -> Result<(), StoreError> {
+        self.write(Work::Keep(stream.clone(), keep)).await?.remove(0).map(drop)
+    }
 }
 
 impl Drop for EmbeddedStore {
@@ -185,6 +191,23 @@ impl EventStore for EmbeddedStore {
 
     fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
         follow::follow(Arc::clone(&self.readers), self.head.clone(), after, filter)
+    }
+}
+
+#[async_trait]
+impl Keeping for EmbeddedStore {
+    async fn keep_newest(&self, stream: &StreamName, count: u64) -> Result<(), StoreError> {
+        crate::keeping::check(stream, count)?;
+        self.keep(stream, Keep::Newest(count)).await
+    }
+
+    async fn truncate_before(&self, stream: &StreamName, revision: u64) -> Result<(), StoreError> {
+        crate::keeping::check(stream, 1)?;
+        self.keep(stream, Keep::From(revision)).await
+    }
+
+    async fn delete_for_good(&self, stream: &StreamName) -> Result<(), StoreError> {
+        self.keep(stream, Keep::Nothing).await
     }
 }
 

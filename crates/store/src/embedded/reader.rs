@@ -66,9 +66,9 @@ impl Readers {
         if limit <= FEW {
             return self
                 .run_here(|connection| read_stream(connection, &stream, direction, from, limit))
-                .await;
+                .await?;
         }
-        self.run(move |connection| read_stream(connection, &stream, direction, from, limit)).await
+        self.run(move |connection| read_stream(connection, &stream, direction, from, limit)).await?
     }
 
     pub(super) async fn page(
@@ -162,11 +162,13 @@ fn read_stream(
     direction: Direction,
     from: u64,
     limit: usize,
-) -> Result<Vec<Recorded>, rusqlite::Error> {
+) -> Result<Result<Vec<Recorded>, StoreError>, rusqlite::Error> {
     let query = match direction {
-        Direction::Forward => select!("WHERE stream = ?1 AND revision >= ?2 ORDER BY revision LIMIT ?3"),
+        Direction::Forward => {
+            select!("WHERE stream = ?1 AND revision >= ?2 AND name <> '' ORDER BY revision LIMIT ?3")
+        }
         Direction::Backward => {
-            select!("WHERE stream = ?1 AND revision <= ?2 ORDER BY revision DESC LIMIT ?3")
+            select!("WHERE stream = ?1 AND revision <= ?2 AND name <> '' ORDER BY revision DESC LIMIT ?3")
         }
     };
     let mut statement = connection.prepare_cached(query)?;
@@ -175,9 +177,13 @@ fn read_stream(
     let mut events = Vec::new();
     let mut copies = Copies::default();
     while let Some(row) = rows.next()? {
-        events.push(copies.recorded(&decode(row)?, Some(stream)));
+        let event = decode(row)?;
+        if event.revision == DELETED_REVISION {
+            return Ok(Err(StoreError::Deleted(stream.clone())));
+        }
+        events.push(copies.recorded(&event, Some(stream)));
     }
-    Ok(events)
+    Ok(Ok(events))
 }
 
 fn read_page(
@@ -259,7 +265,7 @@ fn walk(
         };
         let event = decode(row)?;
         after = event.position;
-        if filter.matches(event.stream) && each(event).is_break() {
+        if is_shown(&event, filter) && each(event).is_break() {
             return Ok((after, Stop::Told));
         }
     }
@@ -280,11 +286,16 @@ fn walk_back(
     while let Some(row) = rows.next()? {
         let event = decode(row)?;
         (before, looked_at) = (event.position, looked_at + 1);
-        if filter.matches(event.stream) && each(event).is_break() {
+        if is_shown(&event, filter) && each(event).is_break() {
             return Ok((before, Stop::Told));
         }
     }
     Ok((before, if looked_at < STRETCH { Stop::End } else { Stop::Stretch }))
+}
+
+/// What has no name is what is left of an event that was let go of.
+fn is_shown(event: &RecordedRef<'_>, filter: &Filter) -> bool {
+    !event.name.is_empty() && filter.matches(event.stream)
 }
 
 fn decode<'row>(row: &'row Row<'_>) -> Result<RecordedRef<'row>, rusqlite::Error> {

@@ -5,7 +5,8 @@
 //! every message does), larger there, and a tenth to a fifth slower to read in order. Plain names also need no joining
 //! by who looks into the file.
 //!
-//! **Invariants.** Positions are never used twice, so whoever learns to remove events leaves the last row. A file of a
+//! **Invariants.** Positions are never used twice, so who removes events leaves the last row; one without a name is what
+//! is left of such an event, and is never shown. A file of a
 //! newer version is not touched. Bringing a file up happens wholly or not at all.
 
 use std::path::Path;
@@ -20,8 +21,10 @@ const APPLICATION_ID: i32 = 0x4368_4576;
 
 /// What brings a file from version n to n + 1, the first from an empty file. Never edited once shipped, only added to.
 ///
-/// A tombstone and a stream's metadata are events as well (in `$$<stream>`), so deleting needs no other layout.
-const STEPS: &[&str] = &["
+/// A tombstone and a stream's metadata are events as well (in `$$<stream>`), so deleting needs no other layout. `kept`
+/// has the streams of which only the events from revision `first` on are kept, and of those the newest `count`.
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE store (id BLOB NOT NULL) STRICT;
     CREATE TABLE events (
         position INTEGER PRIMARY KEY,
@@ -35,7 +38,15 @@ const STEPS: &[&str] = &["
         metadata BLOB NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX events_by_stream ON events (stream, revision);
-"];
+",
+    "
+    CREATE TABLE kept (
+        stream TEXT PRIMARY KEY,
+        first INTEGER NOT NULL,
+        count INTEGER
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Opens the file for writing, making it or bringing it up where needed; answers with the store's id too.
 pub(super) fn open(file: &Path) -> Result<(Connection, Uuid), OpenError> {
@@ -85,6 +96,8 @@ fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.pragma_update(None, "cache_size", -8 * 1024)?;
+    // What is deleted is overwritten, because that is why it is deleted. Appending costs nothing by it.
+    connection.pragma_update(None, "secure_delete", true)?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::contract_suite;
 
-fn open() -> Ready<(Arc<dyn EventStore>, TempDir)> {
+fn open() -> Ready<(Arc<dyn Keeping>, TempDir)> {
     let dir = tempfile::tempdir().unwrap();
     ready((Arc::new(store(dir.path())), dir))
 }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     deletion::{self, Hidden},
+    keeping::{self, Keep, Kept},
     recent::{RecentIds, Seen},
     sql,
 };
@@ -39,6 +40,8 @@ pub(super) enum Work {
     Append(Vec<Append>),
     /// Has one answer.
     Delete(StreamName, Expected, Deletion),
+    /// Has one answer, given once nothing of what was let go of can be read in any file.
+    Keep(StreamName, Keep),
 }
 
 pub(super) type Answer = Result<Appended, StoreError>;
@@ -47,6 +50,7 @@ pub(super) struct Writer {
     connection: Connection,
     recent: RecentIds,
     hidden: Hidden,
+    kept: Kept,
     /// The last position that is durable. Told to followers before anyone is answered.
     head: watch::Sender<Position>,
     /// The last group failed; said once, not for every group of a long outage.
@@ -58,8 +62,8 @@ impl Writer {
         let last: Option<i64> =
             connection.query_row("SELECT max(position) FROM events", (), |row| row.get(0))?;
         let head = watch::Sender::new(Position(last.map_or(0, i64::cast_unsigned)));
-        let hidden = deletion::hidden(&connection)?;
-        Ok(Self { connection, recent: RecentIds::default(), hidden, head, failing: false })
+        let (hidden, kept) = (deletion::hidden(&connection)?, keeping::kept(&connection)?);
+        Ok(Self { connection, recent: RecentIds::default(), hidden, kept, head, failing: false })
     }
 
     pub(super) fn head(&self) -> watch::Receiver<Position> {
@@ -93,9 +97,19 @@ impl Writer {
                 }
                 self.recent.commit();
                 self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
-                for (job, answers) in group.drain(..).zip(answers) {
+                let answered = group.drain(..).zip(answers);
+                let (keeping, others): (Vec<_>, Vec<_>) =
+                    answered.partition(|(job, _)| matches!(job.work, Work::Keep(..)));
+                for (job, answers) in others {
                     // Who no longer waits does not need the answer.
                     let _ = job.answer.send(answers);
+                }
+                if !keeping.is_empty() {
+                    let wiped = self.wipe();
+                    for (job, answers) in keeping {
+                        let answers = answers.into_iter().map(|answer| wiped.clone().and(answer)).collect();
+                        let _ = job.answer.send(answers);
+                    }
                 }
             }
             Err(error) => {
@@ -111,12 +125,21 @@ impl Writer {
         }
     }
 
+    fn wipe(&self) -> Result<(), StoreError> {
+        match keeping::wipe_journal(&self.connection) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::Unavailable("somebody reads what is to be wiped".into())),
+            Err(error) => Err(not_written(&error)),
+        }
+    }
+
     fn commit(&mut self, group: &[Job]) -> Result<(Vec<Vec<Answer>>, Position), StoreError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| not_written(&error))?;
-        let written = Group::new(&transaction, &mut self.recent, &mut self.hidden, *self.head.borrow())
+        let (hidden, kept) = (&mut self.hidden, &mut self.kept);
+        let written = Group::new(&transaction, &mut self.recent, hidden, kept, *self.head.borrow())
             .and_then(|group_writer| group_writer.write(group))
             .map_err(|error| not_written(&error))?;
         transaction.commit().map_err(|error| perhaps_written(&error))?;
@@ -134,7 +157,7 @@ impl Job {
     fn answers(&self) -> usize {
         match &self.work {
             Work::Append(appends) => appends.len(),
-            Work::Delete(..) => 1,
+            Work::Delete(..) | Work::Keep(..) => 1,
         }
     }
 }
@@ -143,11 +166,12 @@ impl Job {
 pub(super) struct Group<'a> {
     pub(super) connection: &'a Connection,
     pub(super) hidden: &'a mut Hidden,
+    pub(super) kept: &'a mut Kept,
     recent: &'a mut RecentIds,
     last: CachedStatement<'a>,
     slots: CachedStatement<'a>,
     insert: CachedStatement<'a>,
-    head: Position,
+    pub(super) head: Position,
     now_us: i64,
 }
 
@@ -156,11 +180,13 @@ impl<'a> Group<'a> {
         connection: &'a Connection,
         recent: &'a mut RecentIds,
         hidden: &'a mut Hidden,
+        kept: &'a mut Kept,
         head: Position,
     ) -> Result<Self, rusqlite::Error> {
         Ok(Self {
             connection,
             hidden,
+            kept,
             recent,
             last: connection.prepare_cached(
                 "SELECT revision FROM events WHERE stream = ?1 ORDER BY revision DESC LIMIT 1",
@@ -183,6 +209,7 @@ impl<'a> Group<'a> {
             Work::Delete(stream, expected, deletion) => {
                 self.delete(stream, *expected, *deletion).map(|answer| vec![answer])
             }
+            Work::Keep(stream, keep) => self.keep(stream, *keep).map(|answer| vec![answer]),
         };
         let answers = group.iter().map(answer).collect::<Result<_, _>>()?;
         Ok((answers, self.head))

@@ -6,6 +6,7 @@
 
 mod appending;
 mod following;
+mod keeping;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,8 +22,8 @@ use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
 use crate::{
-    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Page, Position,
-    Recorded, StoreError, StreamName,
+    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Page,
+    Position, Recorded, StoreError, StreamName,
 };
 
 /// The stream whose first event's id is the store's.
@@ -103,6 +104,21 @@ impl EventStore for EventStoreDb {
 
     fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
         following::follow(Arc::clone(&self.connection), after, filter)
+    }
+}
+
+#[async_trait]
+impl Keeping for EventStoreDb {
+    async fn keep_newest(&self, stream: &StreamName, count: u64) -> Result<(), StoreError> {
+        self.connection.keep_newest(stream, count).await
+    }
+
+    async fn truncate_before(&self, stream: &StreamName, revision: u64) -> Result<(), StoreError> {
+        self.connection.truncate_before(stream, revision).await
+    }
+
+    async fn delete_for_good(&self, stream: &StreamName) -> Result<(), StoreError> {
+        self.connection.delete_for_good(stream).await
     }
 }
 
