@@ -18,6 +18,7 @@ mod key_name;
 mod keyring;
 mod keys;
 mod sealing;
+mod streams;
 #[cfg(test)]
 mod testing;
 mod tokens;
@@ -29,5 +30,6 @@ pub use hashes::SignInPurpose;
 pub use key_name::{KeyName, NotAKeyName};
 pub use keys::{KeyEncryptionKey, KeyFileError};
 pub use sealing::{Place, UnsealError};
+pub use streams::StreamVault;
 pub use tokens::{Stored, TokenPair};
 pub use vault::{Admission, Entry, EntryId, Kind, Vault, VaultError, Version, admit};
