@@ -3,7 +3,7 @@
 use tonic::Response;
 
 use crate::{
-    Server,
+    connection::Connection,
     protocol::cluster::{
         ClusterInfo, Endpoint, Member, PersistentSubscriptions, SupportedMethod, SupportedMethods,
     },
@@ -37,15 +37,15 @@ pub(crate) fn supported_methods() -> Response<SupportedMethods> {
     Response::new(SupportedMethods { methods: methods.into(), server_version: VERSION.into() })
 }
 
-pub(crate) fn gossip(server: &Server) -> Response<ClusterInfo> {
+pub(crate) fn gossip(connection: &Connection) -> Response<ClusterInfo> {
     let member = Member {
-        instance_id: Some(wire::uuid(server.store.id(), false)),
+        instance_id: Some(wire::uuid(connection.server.store.id(), false)),
         time_stamp: wire::now_us() * 10,
         state: LEADER,
         is_alive: true,
         http_endpoint: Some(Endpoint {
-            address: server.address.ip().to_string(),
-            port: server.address.port().into(),
+            address: connection.address.ip().to_string(),
+            port: connection.address.port().into(),
         }),
     };
     Response::new(ClusterInfo { members: vec![member] })

@@ -4,16 +4,43 @@
 //! **Invariant.** No expression takes more than its limit of steps for one name, and none is looked at for so long that
 //! others wait.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use fancy_regex::{Regex, RegexBuilder};
 use store::{Filter, Recorded};
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     limits,
     protocol::reading::{Expression, FilterOptions, filter_options},
 };
+
+/// What of the log is shown: what the caller may see and the client wants.
+pub(crate) struct View {
+    pub(crate) caller: Caller,
+    pub(crate) wanted: Option<Selection>,
+}
+
+impl View {
+    /// What the store can choose by itself; `pick` is needed all the same.
+    pub(crate) fn for_store(&self) -> Filter {
+        self.wanted.as_ref().map_or_else(everything, Selection::for_store)
+    }
+
+    /// Whether each of these is shown.
+    pub(crate) async fn pick(&self, events: &[Recorded]) -> Result<Vec<bool>, Status> {
+        let mut picked = Vec::with_capacity(events.len());
+        for (place, event) in events.iter().enumerate() {
+            if place % LOOKS_IN_A_ROW == LOOKS_IN_A_ROW - 1 {
+                tokio::task::yield_now().await;
+            }
+            let wanted = self.wanted.as_ref().map_or(Ok(true), |wanted| wanted.wants(event));
+            picked.push(!self.caller.hides(event.stream.as_str()) && wanted?);
+        }
+        Ok(picked)
+    }
+}
 
 pub(crate) struct Selection {
     by: By,
@@ -41,43 +68,29 @@ impl Selection {
         Ok(Self { by, matcher: Matcher::parse(expression)? })
     }
 
-    /// What the store can choose by itself; `pick` is needed all the same.
-    pub(crate) fn for_store(&self) -> Filter {
+    fn for_store(&self) -> Filter {
         match (self.by, &self.matcher) {
             (By::Stream, Matcher::Prefixes(prefixes)) => Filter { stream_prefixes: prefixes.clone() },
             _ => everything(),
         }
     }
 
-    /// Which of these are wanted, by their places.
-    pub(crate) async fn pick(&self, events: &[Recorded]) -> Result<HashSet<usize>, Status> {
-        let mut picked = HashSet::new();
-        for (place, event) in events.iter().enumerate() {
-            let name = match self.by {
-                By::Stream => event.stream.as_str(),
-                By::Type => &event.name,
-            };
-            let wanted = match &self.matcher {
-                Matcher::Prefixes(prefixes) => prefixes.iter().any(|prefix| name.starts_with(&**prefix)),
-                Matcher::Regex(regex) => {
-                    if place % LOOKS_IN_A_ROW == 0 {
-                        tokio::task::yield_now().await;
-                    }
-                    regex.is_match(name).map_err(|_| {
-                        Status::invalid_argument("the filter's regular expression takes too many steps")
-                    })?
-                }
-            };
-            if wanted {
-                picked.insert(place);
-            }
+    fn wants(&self, event: &Recorded) -> Result<bool, Status> {
+        let name = match self.by {
+            By::Stream => event.stream.as_str(),
+            By::Type => &event.name,
+        };
+        match &self.matcher {
+            Matcher::Prefixes(prefixes) => Ok(prefixes.iter().any(|prefix| name.starts_with(&**prefix))),
+            Matcher::Regex(regex) => regex.is_match(name).map_err(|_| {
+                Status::invalid_argument("the filter's regular expression takes too many steps")
+            }),
         }
-        Ok(picked)
     }
 }
 
 /// The whole log, the system's own events included.
-pub(crate) fn everything() -> Filter {
+fn everything() -> Filter {
     Filter { stream_prefixes: vec!["".into()] }
 }
 

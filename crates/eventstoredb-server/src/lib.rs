@@ -1,16 +1,17 @@
 //! Speaks: serves a store by `EventStoreDB`'s own gRPC protocol, so that its clients work on it.
 //!
 //! What is served: the service Streams, what clients ask before they begin (`ServerFeatures`, Gossip), and on the same
-//! port the few pages that are fetched by HTTP/1.1. Nobody is asked who they are; therefore only a loopback address is
-//! served. Links are stored and read as events like others, and are not followed. A stream's `$acl` is stored, and
-//! rules nothing.
+//! port the few pages that are fetched by HTTP/1.1. Links are stored and read as events like others, and are not
+//! followed. A stream's `$acl` is stored, and rules nothing: what a user may do is said by the role, see [`Role`].
 //!
-//! **Invariants.** A subscription never ends well: clients take an end without an error for a reason to ask again at
+//! **Invariants.** Other machines reach the port only by TLS, and are asked who they are. A subscription never ends well: clients take an end without an error for a reason to ask again at
 //! once. Nothing that a client sends or leaves unread takes more than a stated limit; see [`limits`].
 
 #![expect(clippy::result_large_err, reason = "tonic's status is large, and every answer may be one")]
 
+mod access;
 mod cluster;
+mod connection;
 mod filter;
 pub mod limits;
 mod pages;
@@ -19,136 +20,119 @@ mod reading;
 mod refusal;
 mod retention;
 mod service;
+mod session;
 mod socket;
 #[cfg(test)]
 mod testing;
+mod users;
 mod wire;
 mod writing;
 
 use std::{
     io,
     net::SocketAddr,
-    pin::pin,
     sync::{Arc, atomic::AtomicU64},
 };
 
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-};
 use store::served::ServedStore;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::socket::Socket;
+pub use self::{
+    access::{Access, Intake, Rules},
+    session::{Audit, NotRecorded, Readings},
+    users::{BadHash, Cost, PasswordHash, Role, User, Users},
+};
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Listen on `127.0.0.1` or `::1`.
-    #[error("{0} can be reached from elsewhere, and the store would be open to everybody who does")]
-    NotLoopback(SocketAddr),
+    /// Name users.
+    #[error(
+        "{0} can be reached from elsewhere, and the store would be open to everybody who does: it needs users"
+    )]
+    NoUsers(SocketAddr),
+    /// Give it a certificate, or listen on `127.0.0.1` or `::1`.
+    #[error("{0} can be reached from elsewhere, and passwords would go there in clear: it needs TLS")]
+    NoTls(SocketAddr),
     #[error("the listener can't be used: {0}")]
     Listener(#[from] io::Error),
+}
+
+/// What is served, to whom, and how.
+pub struct Service {
+    pub store: Arc<dyn ServedStore>,
+    pub access: Access,
+    /// Has to offer `h2` and `http/1.1`.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// What calls need.
 struct Server {
     store: Arc<dyn ServedStore>,
-    address: SocketAddr,
+    access: Access,
+    tls: Option<Arc<rustls::ServerConfig>>,
     shutdown: CancellationToken,
     subscriptions: Arc<Semaphore>,
     subscriptions_begun: AtomicU64,
 }
 
-/// Serves the store until `shutdown`, then ends subscriptions, lets what is under way finish for a while, and returns.
+/// Serves the store to everybody on this machine; see [`Service::run`].
 pub async fn serve(
     listener: TcpListener,
     store: Arc<dyn ServedStore>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        return Err(ServeError::NotLoopback(address));
-    }
-    let server = Arc::new(Server {
-        store,
-        address,
-        shutdown: shutdown.clone(),
-        subscriptions: Arc::new(Semaphore::new(limits::SUBSCRIPTIONS_MAX)),
-        subscriptions_begun: AtomicU64::default(),
-    });
-    let (slots, tasks) = (Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)), TaskTracker::new());
-    while let Some(slot) = shutdown.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
-        match shutdown.run_until_cancelled(listener.accept()).await {
-            Some(Ok((stream, _))) => {
-                let server = Arc::clone(&server);
-                tasks.spawn(async move {
-                    attend(server, stream).await;
-                    drop(slot);
-                });
+    Service { store, access: Access::Open, tls: None }.run(listener, shutdown).await
+}
+
+impl Service {
+    /// Serves until `shutdown`, then ends subscriptions, lets what is under way finish for a while, and returns.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+        self.may_be_at(listener.local_addr()?)?;
+        let server = Arc::new(Server::new(self, shutdown.clone()));
+        let (slots, tasks) = (Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)), TaskTracker::new());
+        while let Some(slot) = shutdown.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
+            match shutdown.run_until_cancelled(listener.accept()).await {
+                Some(Ok((stream, _))) => {
+                    let server = Arc::clone(&server);
+                    tasks.spawn(async move {
+                        connection::attend(server, stream).await;
+                        drop(slot);
+                    });
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "a connection to the store's port could not be accepted");
+                    let _ = shutdown.run_until_cancelled(sleep(limits::ACCEPT_AGAIN)).await;
+                }
+                None => break,
             }
-            Some(Err(error)) => {
-                tracing::warn!(%error, "a connection to the store's port could not be accepted");
-                let _ = shutdown.run_until_cancelled(sleep(limits::ACCEPT_AGAIN)).await;
-            }
-            None => break,
         }
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
     }
-    tasks.close();
-    tasks.wait().await;
-    Ok(())
-}
 
-/// Sees one connection to its end.
-async fn attend(server: Arc<Server>, stream: TcpStream) {
-    let socket = match Socket::new(stream) {
-        Ok(socket) => socket,
-        Err(error) => return tracing::debug!(%error, "a connection was gone at once"),
-    };
-    let (shutdown, spoken) = (server.shutdown.clone(), CancellationToken::new());
-    let service = hyper::service::service_fn({
-        let spoken = spoken.clone();
-        move |request| {
-            spoken.cancel();
-            service::answer(Arc::clone(&server), request)
+    fn may_be_at(&self, address: SocketAddr) -> Result<(), ServeError> {
+        match (&self.access, &self.tls) {
+            _ if address.ip().is_loopback() => Ok(()),
+            (Access::Open, _) => Err(ServeError::NoUsers(address)),
+            (Access::Users { .. }, None) => Err(ServeError::NoTls(address)),
+            (Access::Users { .. }, Some(_)) => Ok(()),
         }
-    });
-    let builder = builder();
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        // Who has not asked for anything by then is not going to.
-        () = silence(&spoken) => return,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            timeout(limits::SHUTDOWN, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = %error, "a connection to the store's port ended early");
     }
 }
 
-/// Over when nothing was said in time; for ever otherwise.
-async fn silence(spoken: &CancellationToken) {
-    if timeout(limits::FIRST_REQUEST, spoken.cancelled()).await.is_ok() {
-        std::future::pending::<()>().await;
+impl Server {
+    fn new(service: Service, shutdown: CancellationToken) -> Self {
+        let Service { store, access, tls } = service;
+        Self {
+            store,
+            access,
+            tls,
+            shutdown,
+            subscriptions: Arc::new(Semaphore::new(limits::SUBSCRIPTIONS_MAX)),
+            subscriptions_begun: AtomicU64::default(),
+        }
     }
-}
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits::FIRST_REQUEST);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(limits::PING_INTERVAL)
-        .keep_alive_timeout(limits::PING_TIMEOUT)
-        .max_concurrent_streams(limits::CALLS_MAX);
-    builder
 }

@@ -53,6 +53,15 @@ pub const REGEX_BACKTRACKS_MAX: usize = 10_000;
 /// How long a writer waits, at most, for all of its append to arrive or for the store to have written it.
 pub const WRITE: Duration = store::PATIENCE;
 
+/// A name with its password, as a call brings them.
+pub const CREDENTIALS_BYTES_MAX: usize = 2048;
+
+/// How long a call waits for its turn to have its password verified.
+pub const SIGN_IN: Duration = Duration::from_secs(5);
+
+/// Streams that the record of a session names.
+pub const STREAMS_NAMED_MAX: usize = 32;
+
 /// Until a connection's first request has come, and between the requests of HTTP/1.1.
 pub const FIRST_REQUEST: Duration = Duration::from_secs(30);
 

@@ -6,9 +6,9 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tonic::body::Body;
 
-use crate::{Server, cluster, wire};
+use crate::{access::Access, cluster, connection::Connection, wire};
 
-pub(crate) fn answer<B>(server: &Server, request: &Request<B>) -> Response<Body> {
+pub(crate) fn answer<B>(connection: &Connection, request: &Request<B>) -> Response<Body> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return empty(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -18,18 +18,26 @@ pub(crate) fn answer<B>(server: &Server, request: &Request<B>) -> Response<Body>
             "esVersion": cluster::VERSION,
             "state": "leader",
             "features": { "projections": false, "userManagement": false, "atomPub": false },
-            "authentication": { "type": "insecure" },
+            "authentication": { "type": authentication(&connection.server.access) },
         })),
-        "/gossip" => page(&gossip(server)),
+        "/gossip" => page(&gossip(connection)),
         // There are no persistent subscriptions.
         "/subscriptions" => page(&json!([])),
         _ => empty(StatusCode::NOT_FOUND),
     }
 }
 
+fn authentication(access: &Access) -> &'static str {
+    match access {
+        Access::Open => "insecure",
+        Access::Users { .. } => "basic",
+    }
+}
+
 /// All that clients insist on; where there is nothing to tell, it is zero.
-fn gossip(server: &Server) -> Value {
-    let (ip, port) = (server.address.ip().to_string(), server.address.port());
+fn gossip(connection: &Connection) -> Value {
+    let (server, address) = (&connection.server, connection.address);
+    let (ip, port) = (address.ip().to_string(), address.port());
     let now = jiff::Timestamp::from_microsecond(wire::now_us()).unwrap_or_default();
     json!({
         "members": [{

@@ -29,6 +29,8 @@ pub(crate) enum Refusal {
     Invalid(&'static str),
     /// The store did not answer in time.
     Late,
+    /// The user may not.
+    Denied,
 }
 
 impl Refusal {
@@ -45,6 +47,7 @@ impl Refusal {
             Self::TooLarge => too_large(),
             Self::Invalid(what) => Status::invalid_argument(what),
             Self::Late => Status::aborted("Operation timed out: the store did not answer in time"),
+            Self::Denied => access_denied(),
         }
     }
 
@@ -66,6 +69,7 @@ impl Refusal {
             }
             Self::Invalid(what) | Self::Store(StoreError::Invalid(what), _) => bad_request(what),
             Self::MissingProperties => bad_request("an event needs a type and a content-type"),
+            Self::Denied => (Code::PermissionDenied, "AccessDenied", Vec::new()),
             Self::Late | Self::Store(StoreError::Uncertain(_), _) => {
                 (Code::DeadlineExceeded, "Timeout", Vec::new())
             }
@@ -123,6 +127,15 @@ pub(crate) fn status(error: StoreError, expected: Expected) -> Status {
 pub(crate) fn stream_deleted(stream: &StreamName) -> Status {
     let message = format!("The stream '{stream}' is deleted for good");
     exception(Code::FailedPrecondition, &message, "stream-deleted", [("stream-name", stream.to_string())])
+}
+
+pub(crate) fn access_denied() -> Status {
+    exception(Code::PermissionDenied, "Access Denied: the user's role does not allow it", "access-denied", [])
+}
+
+pub(crate) fn unauthenticated() -> Status {
+    let message = "Authentication failed: a user of the store and the right password are needed";
+    exception(Code::Unauthenticated, message, "access-denied", [])
 }
 
 pub(crate) fn no_such_position() -> Status {

@@ -69,3 +69,28 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use socket2::SockRef;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn acknowledging_at_once_is_set_again_after_each_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::new(listener.accept().await.unwrap().0).unwrap();
+        assert!(socket.0.nodelay().unwrap());
+        for _ in 0..2 {
+            SockRef::from(&socket.0).set_tcp_quickack(false).unwrap();
+            client.write_all(b"a").await.unwrap();
+            assert_eq!(socket.read_u8().await.unwrap(), b'a');
+            assert!(SockRef::from(&socket.0).tcp_quickack().unwrap());
+        }
+    }
+}

@@ -11,16 +11,17 @@ use tonic::Status;
 use super::{Batch, Form, From, Replies, failed, flatten, next_page};
 use crate::{
     Server,
-    filter::{Selection, everything},
+    filter::View,
     protocol::reading::{CaughtUp, Checkpoint, read_reply::Content},
     wire,
 };
 
-/// Begins behind the position. The filter has with it after how many events looked at a checkpoint is due.
+/// Begins behind the position. After `interval` events looked at a checkpoint is due; without a filter there are none.
 pub(super) async fn follow(
     server: Arc<Server>,
     from: From<Position>,
-    filter: Option<(Selection, u64)>,
+    view: View,
+    interval: Option<u64>,
     form: Form,
 ) -> Result<Replies, Status> {
     let after = match from {
@@ -28,16 +29,16 @@ pub(super) async fn follow(
         From::At(position) => position,
         From::End => server.store.head().await.map_err(failed)?,
     };
-    let for_store = filter.as_ref().map_or_else(everything, |(selection, _)| selection.for_store());
-    let pages = server.store.follow(after, for_store);
-    let following = Following { server, pages, filter, checkpoint: after, behind: true, form };
+    let pages = server.store.follow(after, view.for_store());
+    let following = Following { server, pages, view, interval, checkpoint: after, behind: true, form };
     Ok(flatten(stream::unfold(Some(following), |following| async { following?.next().await })))
 }
 
 struct Following {
     server: Arc<Server>,
     pages: BoxStream<'static, Result<Page, StoreError>>,
-    filter: Option<(Selection, u64)>,
+    view: View,
+    interval: Option<u64>,
     /// The last that was sent, or where it all began.
     checkpoint: Position,
     /// The client has not been told yet that it has caught up.
@@ -55,14 +56,11 @@ impl Following {
 
     async fn page(&mut self) -> Result<Batch, Status> {
         let page = next_page(&self.server, &mut self.pages).await?;
-        let picked = match &self.filter {
-            Some((selection, _)) => Some(selection.pick(&page.events).await?),
-            None => None,
-        };
+        let picked = self.view.pick(&page.events).await?;
         let mut batch = Batch::with_capacity(page.events.len());
-        for (place, event) in page.events.into_iter().enumerate() {
+        for (event, picked) in page.events.into_iter().zip(picked) {
             let position = event.position;
-            if picked.as_ref().is_none_or(|picked| picked.contains(&place)) {
+            if picked {
                 batch.push(Ok(self.form.reply(event)));
             }
             self.pass(position, false, &mut batch);
@@ -81,7 +79,7 @@ impl Following {
     /// Sends a checkpoint where one is due, or if it is to be sent before its time. Positions are counted for events,
     /// since there is one at nearly each.
     fn pass(&mut self, upto: Position, at_once: bool, batch: &mut Batch) {
-        let Some((_, interval)) = self.filter else { return };
+        let Some(interval) = self.interval else { return };
         let passed = upto.0.saturating_sub(self.checkpoint.0);
         if passed >= interval || (at_once && passed > 0) {
             self.checkpoint = upto;

@@ -6,11 +6,7 @@ use futures_util::stream;
 use store::{Direction, Page, Position, StoreError};
 
 use super::{Batch, Form, From, Replies, failed, flatten};
-use crate::{
-    Server,
-    filter::{Selection, everything},
-    limits,
-};
+use crate::{Server, filter::View, limits};
 
 /// Forward the event at the position is the first; backward it is the one before it.
 pub(super) fn read(
@@ -18,7 +14,7 @@ pub(super) fn read(
     direction: Direction,
     from: From<Position>,
     count: u64,
-    selection: Option<Selection>,
+    view: View,
     form: Form,
 ) -> Replies {
     let next = match (from, direction) {
@@ -27,7 +23,7 @@ pub(super) fn read(
         (From::At(position), Direction::Backward) => position,
         (From::End, _) => Position(u64::MAX),
     };
-    let reading = Reading { server, direction, next, left: count, selection, form };
+    let reading = Reading { server, direction, next, left: count, view, form };
     flatten(stream::unfold(Some(reading), |reading| async { reading?.next().await }))
 }
 
@@ -37,7 +33,7 @@ struct Reading {
     /// What was looked at last.
     next: Position,
     left: u64,
-    selection: Option<Selection>,
+    view: View,
     form: Form,
 }
 
@@ -51,23 +47,19 @@ impl Reading {
             Err(error) => return Some((vec![Err(failed(error))], None)),
         };
         self.next = page.upto;
-        let picked = match &self.selection {
-            Some(selection) => match selection.pick(&page.events).await {
-                Ok(picked) => Some(picked),
-                Err(status) => return Some((vec![Err(status)], None)),
-            },
-            None => None,
+        let picked = match self.view.pick(&page.events).await {
+            Ok(picked) => picked,
+            Err(status) => return Some((vec![Err(status)], None)),
         };
-        let events = page.events.into_iter().enumerate();
-        let events = events.filter(|(place, _)| picked.as_ref().is_none_or(|picked| picked.contains(place)));
+        let events = page.events.into_iter().zip(picked).filter(|(_, picked)| *picked);
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let batch: Batch = events.take(left).map(|(_, event)| Ok(self.form.reply(event))).collect();
+        let batch: Batch = events.take(left).map(|(event, _)| Ok(self.form.reply(event))).collect();
         self.left -= batch.len() as u64;
         Some((batch, (!page.at_head).then_some(self)))
     }
 
     async fn page(&self) -> Result<Page, StoreError> {
-        let filter = self.selection.as_ref().map_or_else(everything, Selection::for_store);
+        let filter = self.view.for_store();
         let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(limits::PAGE_EVENTS_MAX);
         match self.direction {
             Direction::Forward => self.server.store.read_all(self.next, &filter, limit).await,

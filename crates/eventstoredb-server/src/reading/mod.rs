@@ -19,12 +19,15 @@ use uuid::Uuid;
 
 use crate::{
     Server,
-    filter::Selection,
+    access::Caller,
+    filter::{Selection, View},
     protocol::reading::{
         AllOptions, Confirmation, FilterOptions, ReadOptions, ReadReply, ReadRequest, StreamOptions,
         all_options, filter_options, read_options, read_reply, stream_options, uuid_option,
     },
-    refusal, wire,
+    refusal,
+    session::What,
+    wire,
 };
 
 type Replies = BoxStream<'static, Result<ReadReply, Status>>;
@@ -54,6 +57,7 @@ impl Form {
 
 pub(crate) async fn read(
     server: Arc<Server>,
+    caller: Caller,
     request: Request<ReadRequest>,
 ) -> Result<Response<Replies>, Status> {
     let options = request.into_inner().options.ok_or_else(|| wire::invalid("there are no options"))?;
@@ -70,6 +74,18 @@ pub(crate) async fn read(
         None => return Err(wire::invalid("neither a filter nor none")),
     };
     let what = options.what.ok_or_else(|| wire::invalid("neither a stream nor all"))?;
+    let read = match &what {
+        read_options::What::All(_) => {
+            caller.may_read_all()?;
+            What::Log
+        }
+        read_options::What::Stream(options) => {
+            let (stream, _) = parse_stream_from(options)?;
+            caller.may_read(&stream)?;
+            What::Stream(stream)
+        }
+    };
+    let reader = caller.reads().await?;
     let replies = match (what, how_much, direction, filter) {
         (read_options::What::Stream(what), read_options::HowMuch::Count(count), direction, None) => {
             let (stream, from) = parse_stream_from(&what)?;
@@ -88,8 +104,8 @@ pub(crate) async fn read(
         }
         (read_options::What::All(what), read_options::HowMuch::Count(count), direction, filter) => {
             let from = parse_log_from(&server, &what).await?;
-            let selection = filter.map(Selection::parse).transpose()?;
-            log::read(server, direction, from, count, selection, form)
+            let view = View { caller, wanted: filter.map(Selection::parse).transpose()? };
+            log::read(server, direction, from, count, view, form)
         }
         (
             read_options::What::All(what),
@@ -98,9 +114,9 @@ pub(crate) async fn read(
             filter,
         ) => {
             let from = parse_log_from(&server, &what).await?;
-            let filter = filter.map(parse_filter).transpose()?;
+            let (wanted, interval) = filter.map(parse_filter).transpose()?.unzip();
             let begun = Begun::new(&server)?;
-            begun.confirm(follow_log::follow(server, from, filter, form).await?)
+            begun.confirm(follow_log::follow(server, from, View { caller, wanted }, interval, form).await?)
         }
         (read_options::What::Stream(_), _, _, Some(_)) => {
             return Err(wire::invalid("a filter is for reading all streams"));
@@ -109,7 +125,7 @@ pub(crate) async fn read(
             return Err(wire::invalid("a subscription goes forward"));
         }
     };
-    Ok(Response::new(replies))
+    Ok(Response::new(reader.note(read, replies)))
 }
 
 fn ids_as_strings(options: &ReadOptions) -> bool {

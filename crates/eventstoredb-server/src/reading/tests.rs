@@ -51,7 +51,7 @@ async fn code(
     let control_option = Some(ControlOption { compatibility: 1 });
     let options =
         ReadOptions { what, direction, how_much, filtering, control_option, ..ReadOptions::default() };
-    match read(server, Request::new(ReadRequest { options: Some(options) })).await {
+    match read(server, Caller::Anybody, Request::new(ReadRequest { options: Some(options) })).await {
         Ok(replies) => {
             let first = replies.into_inner().next().await;
             first.map_or(Code::Ok, |first| first.err().map_or(Code::Ok, |status| status.code()))
@@ -118,7 +118,7 @@ async fn a_subscription_that_is_over_gives_its_place_back() {
         ..ReadOptions::default()
     };
     let request = Request::new(ReadRequest { options: Some(options) });
-    let replies = read(Arc::clone(&server), request).await.unwrap();
+    let replies = read(Arc::clone(&server), Caller::Anybody, request).await.unwrap();
     assert_eq!(server.subscriptions.available_permits(), places - 1);
     server.shutdown.cancel();
     let said: Vec<_> = replies.into_inner().collect().await;

@@ -17,7 +17,9 @@ use uuid::Uuid;
 
 use super::{Gathered, write};
 use crate::{
-    Server, limits,
+    Server,
+    access::Caller,
+    limits,
     protocol::{
         shared::{self, StreamIdentifier, Time},
         writing::{BatchAppendReply, BatchAppendRequest, Success, Target, batch_append_reply, target},
@@ -28,10 +30,12 @@ use crate::{
 
 pub(crate) fn append(
     server: Arc<Server>,
+    caller: Caller,
     request: Request<Streaming<BatchAppendRequest>>,
 ) -> Response<impl Stream<Item = Result<BatchAppendReply, Status>> + Send> {
     let session = Session {
         server,
+        caller,
         requests: Some(request.into_inner()),
         begun: HashMap::new(),
         writing: FuturesUnordered::new(),
@@ -48,6 +52,7 @@ pub(crate) fn append(
 
 struct Session {
     server: Arc<Server>,
+    caller: Caller,
     /// `None` when the client has no more.
     requests: Option<Streaming<BatchAppendRequest>>,
     /// Appends of which a part has come, by correlation id.
@@ -111,7 +116,7 @@ impl Session {
         if request.is_final {
             let bytes = append.events.as_ref().map_or(0, |events| events.bytes);
             self.writing_bytes += bytes;
-            let writing = append.write(Arc::clone(&self.server), correlation_id);
+            let writing = append.write(Arc::clone(&self.server), self.caller.clone(), correlation_id);
             return Ok(Some(writing.map(move |reply| (reply, bytes)).boxed()));
         }
         if self.begun.len() >= limits::BATCH_PARTS_MAX {
@@ -133,11 +138,16 @@ async fn next_request(
 }
 
 impl Begun {
-    async fn write(self, server: Arc<Server>, correlation_id: shared::Uuid) -> BatchAppendReply {
+    async fn write(
+        self,
+        server: Arc<Server>,
+        caller: Caller,
+        correlation_id: shared::Uuid,
+    ) -> BatchAppendReply {
         let stream = self.target.stream.clone();
         let written = match self.ready() {
             Ok((stream, expected, events, within)) => {
-                let writing = write(&*server.store, &stream, expected, events.events);
+                let writing = write(&*server.store, &caller, &stream, expected, events.events);
                 timeout(within, writing).await.unwrap_or(Err(Refusal::Late))
             }
             Err(refusal) => Err(refusal),
@@ -252,7 +262,8 @@ mod tests {
         }
         let decoder = ProstCodec::<BatchAppendReply, BatchAppendRequest>::default().decoder();
         let requests = Streaming::new_request(decoder, Full::new(bytes::Bytes::from(body)), None, None);
-        let mut replies = std::pin::pin!(append(server, Request::new(requests)).into_inner());
+        let mut replies =
+            std::pin::pin!(append(server, Caller::Anybody, Request::new(requests)).into_inner());
         let mut answers = HashMap::new();
         while let Some(reply) = replies.next().await {
             let reply = reply?;

@@ -12,7 +12,9 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    Server, limits,
+    Server,
+    access::Caller,
+    limits,
     protocol::writing::{
         AppendReply, AppendRequest, DeleteReply, DeleteRequest, ProposedEvent, Success, Target,
         WrongExpectedVersion, append_reply, append_request, delete_reply, success, wrong_expected_version,
@@ -24,12 +26,13 @@ use crate::{
 
 pub(crate) async fn append(
     server: Arc<Server>,
+    caller: Caller,
     request: Request<Streaming<AppendRequest>>,
 ) -> Result<Response<AppendReply>, Status> {
     let gathering = timeout(limits::WRITE, gather(request.into_inner())).await;
     let (target, events) = gathering.map_err(|_| Refusal::Late.into_status())??;
     let (stream, expected) = wire::parse_target(&target).map_err(wire::invalid)?;
-    let result = match write(&*server.store, &stream, expected, events).await {
+    let result = match write(&*server.store, &caller, &stream, expected, events).await {
         Ok(success) => append_reply::Result::Success(success),
         Err(Refusal::Store(StoreError::Conflict { actual, .. }, _)) => {
             append_reply::Result::WrongExpectedVersion(wrong_expected_version(actual, expected))
@@ -41,25 +44,29 @@ pub(crate) async fn append(
 
 pub(crate) async fn delete(
     server: Arc<Server>,
+    caller: Caller,
     request: Request<DeleteRequest>,
 ) -> Result<Response<DeleteReply>, Status> {
-    remove(&server, request, Deletion::Soft).await
+    remove(&server, &caller, request, Deletion::Soft).await
 }
 
 pub(crate) async fn tombstone(
     server: Arc<Server>,
+    caller: Caller,
     request: Request<DeleteRequest>,
 ) -> Result<Response<DeleteReply>, Status> {
-    remove(&server, request, Deletion::ForGood).await
+    remove(&server, &caller, request, Deletion::ForGood).await
 }
 
 async fn remove(
     server: &Server,
+    caller: &Caller,
     request: Request<DeleteRequest>,
     deletion: Deletion,
 ) -> Result<Response<DeleteReply>, Status> {
     let target = request.into_inner().target.unwrap_or_default();
     let (stream, expected) = wire::parse_target(&target).map_err(wire::invalid)?;
+    caller.may_change(&stream).map_err(Refusal::into_status)?;
     let deleting = timeout(limits::WRITE, server.store.delete(&stream, expected, deletion)).await;
     let deleted = deleting.map_err(|_| Refusal::Late.into_status())?;
     let position = deleted.map_err(|error| refusal::status(error, expected))?;
@@ -111,10 +118,12 @@ impl Gathered {
 
 async fn write(
     store: &dyn ServedStore,
+    caller: &Caller,
     stream: &StreamName,
     expected: Expected,
     events: Vec<NewEvent>,
 ) -> Result<Success, Refusal> {
+    caller.may_append(stream, &events)?;
     let refused = |error| Refusal::Store(error, expected);
     if events.is_empty() {
         return compare(store, stream, expected).await.map_err(refused);

@@ -1,23 +1,12 @@
 //! Clients that do wrong, and what is no client at all.
 
-use std::net::Ipv4Addr;
-
-use chancery_eventstoredb_server::{ServeError, serve};
 use eventstore::{Error, ReadAllOptions, StreamPosition, SubscribeToAllOptions, SubscriptionFilter};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 use crate::{Served, event, revisions, served};
-
-#[tokio::test]
-async fn an_address_that_can_be_reached_from_elsewhere_is_refused() {
-    let served = Served::new().await;
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
-    let refused = serve(listener, served.store.clone(), served.shutdown.clone()).await;
-    assert!(matches!(refused, Err(ServeError::NotLoopback(_))), "{refused:?}");
-}
 
 async fn send(served: &Served, bytes: &[u8]) -> String {
     let mut socket = TcpStream::connect(served.address).await.unwrap();

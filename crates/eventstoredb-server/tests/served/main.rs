@@ -7,11 +7,12 @@ mod faults;
 mod metadata;
 mod reading;
 mod subscribing;
+mod users;
 mod writing;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use chancery_eventstoredb_server::{ServeError, serve};
+use chancery_eventstoredb_server::{Access, ServeError, Service, serve};
 use eventstore::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, ResolvedEvent, StreamState};
 use store::{
     EventStore,
@@ -32,12 +33,17 @@ pub struct Served {
 
 impl Served {
     pub async fn new() -> Self {
+        Self::to(Access::Open, None).await
+    }
+
+    pub async fn to(access: Access, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(EmbeddedStore::open(dir.path(), Options::default()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, Arc::clone(&store) as _, shutdown.clone()));
+        let service = Service { store: Arc::clone(&store) as _, access, tls };
+        let serving = tokio::spawn(service.run(listener, shutdown.clone()));
         Self { store, address, shutdown, serving, _dir: dir }
     }
 
@@ -50,9 +56,12 @@ impl Served {
     }
 
     pub fn client(&self) -> Client {
-        let settings = format!("esdb://{}?tls=false", self.address).parse().unwrap();
-        Client::new(settings).unwrap()
+        client(&format!("esdb://{}?tls=false", self.address))
     }
+}
+
+pub fn client(string: &str) -> Client {
+    Client::new(string.parse().unwrap()).unwrap()
 }
 
 impl Drop for Served {
