@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, config::DbConfig, params};
 use tokio::{sync::Mutex, task};
 
 use crate::vault::{Admission, Entry, EntryId, Vault, VaultError, Version, admit};
@@ -143,7 +143,9 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "secure_delete", "ON")
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    // Statements are planned once, not anew for each value that is bound to them.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn version_or_new(connection: &mut Connection) -> rusqlite::Result<i64> {

@@ -3,10 +3,10 @@
 //! **Invariants.** A command id is done once in its stream. Only [`Done::Appended`] permits an outside effect. Event ids
 //! are drawn anew for each decision and used again only to repeat that very append after a lost acknowledgement.
 
+mod loaded;
 mod states;
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -20,10 +20,11 @@ use domain::{
     aggregate::{decode, encode},
 };
 use store::{
-    Append, Appended, ContentType, Direction, EventStore, Expected, NewEvent, Position, Recorded, StoreError,
+    Append, Appended, ContentType, Direction, EventStore, Expected, NewEvent, Position, StoreError,
     StreamName,
 };
 
+pub use self::loaded::{Loaded, metadata};
 use self::states::States;
 use crate::clock::{Clock, Ids};
 
@@ -35,8 +36,6 @@ const REPEATS_MAX: usize = 5;
 const PAGE: usize = 512;
 /// And at first: most streams are short, and so is what was added to one that is known.
 const FIRST_PAGE: usize = 32;
-/// Command ids remembered per stream; what an older repeat means is stopped by the attempt or generation that it names.
-const COMMAND_IDS_MAX: usize = 256;
 
 /// Who does something, and on what occasion.
 #[derive(Clone, Debug)]
@@ -87,30 +86,6 @@ impl Context {
     #[must_use]
     pub fn answered_by(self, provider_request_id: Option<String>) -> Self {
         Self { provider_request_id, ..self }
-    }
-}
-
-/// A stream's state, and where in the stream it was so.
-#[derive(Clone, Debug)]
-pub struct Loaded<A> {
-    pub state: A,
-    /// `None` where the stream has no event.
-    pub revision: Option<u64>,
-    /// Of the stream's last event.
-    pub position: Position,
-    recorded_at: Timestamp,
-    command_ids: VecDeque<CommandId>,
-}
-
-impl<A: Aggregate> Default for Loaded<A> {
-    fn default() -> Self {
-        Self {
-            state: A::default(),
-            revision: None,
-            position: Position::START,
-            recorded_at: Timestamp::default(),
-            command_ids: VecDeque::new(),
-        }
     }
 }
 
@@ -274,6 +249,20 @@ impl Commands {
         let appended = self.append(&stream, expected, events).await?;
         self.states().outdate::<A>(&stream, appended.revision);
         Ok(appended)
+    }
+
+    /// Whether this process itself appended to the stream behind `revision`.
+    pub fn knows_later<A: Aggregate>(&self, id: impl fmt::Display, revision: Option<u64>) -> bool {
+        self.states().last::<A>(&stream::<A>(id)) > revision
+    }
+
+    /// The event that began a stream, if it was begun: all there is to know of what is written once. Not remembered.
+    pub async fn beginning<A: Aggregate>(
+        &self,
+        id: impl fmt::Display,
+    ) -> Result<Option<A::Event>, LoadError> {
+        let first = self.store.read_stream(&stream::<A>(id), Direction::Forward, 0, 1).await?;
+        Ok(first.first().map(|recorded| decode::<A>(&recorded.name, &recorded.data)).transpose()?)
     }
 
     /// The state of a stream, as it is now.
@@ -450,49 +439,4 @@ impl<R> From<LoadError> for Failure<R> {
 /// The stream of an aggregate: its category, a dash, the id.
 pub fn stream<A: Aggregate>(id: impl fmt::Display) -> StreamName {
     StreamName::new(format!("{}-{id}", A::CATEGORY))
-}
-
-/// The metadata of a recorded event of ours.
-pub fn metadata(recorded: &Recorded) -> Result<Metadata, Undecodable> {
-    serde_json::from_slice(&recorded.metadata).map_err(|error| Undecodable {
-        name: recorded.name.to_string(),
-        why: format!("metadata: {:?} at column {}", error.classify(), error.column()),
-    })
-}
-
-impl<A: Aggregate> Loaded<A> {
-    fn and(mut self, recorded: &Recorded) -> Result<Self, Undecodable> {
-        let metadata = metadata(recorded)?;
-        self.state = self.state.evolve(decode::<A>(&recorded.name, &recorded.data)?);
-        self.revision = Some(recorded.revision);
-        self.position = recorded.position;
-        self.recorded_at = self.recorded_at.max(metadata.recorded_at);
-        self.remember(&metadata.command_id);
-        Ok(self)
-    }
-
-    fn after(
-        mut self,
-        events: &[A::Event],
-        appended: Appended,
-        recorded_at: Timestamp,
-        command_id: &CommandId,
-    ) -> Self {
-        self.state = events.iter().cloned().fold(self.state, A::evolve);
-        self.revision = Some(appended.revision);
-        self.position = appended.position;
-        self.recorded_at = recorded_at;
-        self.remember(command_id);
-        self
-    }
-
-    fn remember(&mut self, command_id: &CommandId) {
-        if self.command_ids.back() == Some(command_id) {
-            return;
-        }
-        if self.command_ids.len() == COMMAND_IDS_MAX {
-            self.command_ids.pop_front();
-        }
-        self.command_ids.push_back(command_id.clone());
-    }
 }

@@ -29,10 +29,16 @@ pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow
             row.pending += 1;
             Some(row)
         }
-        Event::Lane { revision, event, at, .. } => {
-            row.map(|row| LaneRow { lane_revision: Some(*revision), ..in_lane(row, event, *at) })
-        }
+        Event::Lane { revision, event, at, .. } => row.map(|row| row.after(*revision, event, *at)),
         _ => row,
+    }
+}
+
+impl LaneRow {
+    /// The row after an event of the lane's stream, for who has just appended it and need not wait for it to come back.
+    #[must_use]
+    pub fn after(self, revision: u64, event: &lane::Event, at: Timestamp) -> Self {
+        Self { lane_revision: Some(revision), ..in_lane(self, event, at) }
     }
 }
 

@@ -143,8 +143,8 @@ pub enum Event {
 
 impl Projection for Due {
     const NAME: &'static str = "due.v1";
-    /// The outbox waits for what it recorded to be here.
-    const PAUSE: Duration = Duration::from_millis(1);
+    /// The outbox waits for what others recorded to be here.
+    const PAUSE: Duration = Duration::from_millis(5);
     const TABLES: &'static [Table] = &[
         Table {
             name: "lanes",

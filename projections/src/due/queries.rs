@@ -1,17 +1,22 @@
 //! What processors ask of `due`.
 
+use std::collections::VecDeque;
+
 use anyhow::Result;
 use domain::{ConnectionId, MessageId, SignInId, Timestamp};
 
 use super::{ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
 use crate::{ReadModel, Reader};
 
-/// A lane with the message whose turn it is, read at one moment.
+/// Messages at a lane's head that are read together.
+pub const HEAD_MAX: usize = 16;
+
+/// A lane with the messages whose turn it is, read at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    pub lane: ConnectionId,
     pub row: LaneRow,
-    pub message: Option<(MessageId, MessageRow)>,
+    /// In their order, [`HEAD_MAX`] at most.
+    pub messages: VecDeque<(MessageId, MessageRow)>,
     /// The person's newest grant, by its number; what ends a parking.
     pub newest_grant: u64,
 }
@@ -36,7 +41,7 @@ pub async fn ready_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, Time
     .await
 }
 
-/// The lane and the message at its head; `None` where the lane has never had one.
+/// The lane and the messages at its head; `None` where the lane has never had one.
 pub fn head(due: &ReadModel<Due>, lane: ConnectionId) -> Result<Option<Head>> {
     due.look(|reader| {
         let Some(Row::Lane(row)) = reader.get(&Key::Lane(lane))? else { return Ok(None) };
@@ -44,12 +49,14 @@ pub fn head(due: &ReadModel<Due>, lane: ConnectionId) -> Result<Option<Head>> {
             Some(Row::Connection(connection)) => connection.grant_number,
             _ => 0,
         };
-        let sql = "SELECT key, body FROM messages WHERE lane = ?1 ORDER BY position LIMIT 1";
-        let message = reader.select(1, sql, [lane.to_string()])?.into_iter().find_map(|found| match found {
+        let sql = "SELECT key, body FROM messages WHERE lane = ?1 ORDER BY position LIMIT ?2";
+        let found = reader.select(1, sql, (lane.to_string(), HEAD_MAX.cast_signed()))?;
+        let message = |found| match found {
             (Key::Message(id), Row::Message(message)) => Some((id, message)),
             _ => None,
-        });
-        Ok(Some(Head { lane, row, message, newest_grant }))
+        };
+        let messages = found.into_iter().filter_map(message).collect();
+        Ok(Some(Head { row, messages, newest_grant }))
     })
 }
 

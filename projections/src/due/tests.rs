@@ -40,7 +40,7 @@ async fn lane(events: &[lane::Event]) -> LaneRow {
 async fn head(events: &[lane::Event]) -> (u64, Option<(MessageId, u32)>) {
     let open = open_for_reading::<Due>(&lane_of_two(events)).await;
     let head = queries::head(&open.model, person(1).connection()).unwrap().expect("a lane");
-    (head.row.pending, head.message.map(|(id, row)| (id, row.attempts)))
+    (head.row.pending, head.messages.front().map(|(id, row)| (*id, row.attempts)))
 }
 
 #[tokio::test]

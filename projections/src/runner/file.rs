@@ -7,7 +7,9 @@
 use std::{fmt::Write, marker::PhantomData, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use rusqlite::{Connection, OptionalExtension, Transaction, config::DbConfig, params_from_iter, types::Value};
+use rusqlite::{
+    Connection, OptionalExtension, Transaction, config::DbConfig, params_from_iter, types::Value,
+};
 use store::Position;
 use uuid::Uuid;
 
@@ -55,7 +57,7 @@ impl<P: Projection> File<P> {
         connection.busy_timeout(BUSY)?;
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 16777216;
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -1024;",
+             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -4096;",
         )?;
         plan_once(&connection)?;
         let (projection, of_store, format, its_shape): (String, String, i64, String) =

@@ -139,8 +139,12 @@ impl<P: Projection> Recent<P> {
         Self { rows: HashMap::new() }
     }
 
-    pub(super) fn take(&mut self, key: &P::Key) -> Option<Option<P::Row>> {
-        self.rows.remove(key)
+    pub(super) fn take_or(
+        &mut self,
+        key: &P::Key,
+        load: impl FnOnce(&P::Key) -> Result<Option<P::Row>>,
+    ) -> Result<Option<P::Row>> {
+        self.rows.remove(key).map_or_else(|| load(key), Ok)
     }
 
     pub(super) fn keep(&mut self, fold: Fold<P>) {

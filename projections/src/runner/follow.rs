@@ -272,7 +272,7 @@ pub(super) fn fold_page<P: Projection>(
     batch: Batch<P>,
 ) -> Result<Fold<P>> {
     let mut fold = Fold::new();
-    fold.apply(batch, |key| recent.take(key).map_or_else(|| update.load(key), Ok))?;
+    fold.apply(batch, |key| recent.take_or(key, |key| update.load(key)))?;
     Ok(fold)
 }
 

@@ -164,7 +164,7 @@ fn config(place: &Place, microsoft: &Microsoft, settings: &[(&str, &str)]) -> Re
         ("MICROSOFT__TEAMS_APP_EXTERNAL_ID", of_microsoft.teams_app_id.clone()),
         ("SIGN_IN__TENANTS", "open".to_owned()),
         ("DELIVERY__CHAT_INTERVAL_MS", "0".to_owned()),
-        ("DELIVERY__TENANT_PER_SECOND", "10000".to_owned()),
+        ("DELIVERY__TENANT_PER_SECOND", "100000".to_owned()),
         ("DELIVERY__APP_PER_SECOND", "100000".to_owned()),
         ("LIMITS__PER_KEY_PER_SECOND", "1000000".to_owned()),
         ("LIMITS__PER_KEY_BURST", "1000000".to_owned()),

@@ -42,6 +42,11 @@ impl States {
         self.get(stream)
     }
 
+    /// The last revision that is known of.
+    pub(super) fn last<A: Aggregate>(&self, stream: &StreamName) -> Option<u64> {
+        self.kept.get(&(TypeId::of::<A>(), stream.clone()))?.newest
+    }
+
     pub(super) fn put<A: Aggregate>(&mut self, stream: &StreamName, loaded: Loaded<A>) {
         let kept = self.entry::<A>(stream);
         if kept.state.as_ref().is_none_or(|(revision, _)| *revision <= loaded.revision) {

@@ -280,7 +280,7 @@ impl DeliveryConfig {
         let config = Self {
             concurrency: section.number("concurrency", 1..=1024),
             chat_interval: section.millis("chat_interval_ms", 0..=MINUTE_MS),
-            tenant_per_second: section.number("tenant_per_second", 1..=10_000),
+            tenant_per_second: section.number("tenant_per_second", 1..=100_000),
             app_per_second: section.number("app_per_second", 1..=100_000),
             attempts_max: section.number("attempts_max", 1..=1000),
             age_max: Duration::from_hours(section.number("age_max_hours", 1..=24 * 365)),

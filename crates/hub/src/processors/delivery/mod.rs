@@ -1,4 +1,4 @@
-//! One lane at a time: the message at its head is looked at, recorded as being sent, sent, and its outcome recorded.
+//! One lane at a time: each message at its head is looked at, recorded as being sent, sent, and its outcome recorded.
 //!
 //! **Invariant.** Intent, act, outcome. The intent is appended at the lane's revision that `due` knew; only when that
 //! succeeded is anything sent, once, and within the time that the intent names.
@@ -13,10 +13,13 @@ use domain::{
     CommandId, ConnectionId, Diagnosis, MessageId, PersonId,
     connection::{self, Connection},
     lane::{Command, DeferReason, Event, Lane, Outcome, Surface},
-    message::{Accepted, Message},
+    message::{self, Accepted, Message},
     tenant::Tenant,
 };
-use projections::due::{LaneRow, queries};
+use projections::due::{
+    LaneRow,
+    queries::{self, Head},
+};
 use store::StoreError;
 
 pub(super) use self::outcome::resends;
@@ -60,24 +63,35 @@ impl Turn {
     }
 }
 
-/// Works a lane by one message, or one decision about it. What was recorded comes back as news once `due` knows it, and
-/// brings the lane back.
+/// Works a lane: the messages at its head one after the other, for as long as they arrive, or else one decision. Anything
+/// but a message that arrived comes back as news once `due` knows it, and brings the lane back; so does what is left.
 pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
-    let turn = match turn(hub, lane).await? {
-        Ok(turn) => turn,
-        Err(left) => return Ok(left),
-    };
-    match prepare(hub, &turn).await? {
-        Found::Go(ready) => deliver(hub, &turn, ready).await?,
-        Found::Leave(left) => return Ok(left),
-        Found::Decided(outcome) => decide(hub, &turn, outcome).await?,
+    let Some(mut head) = queries::head(&hub.due, lane)? else { return Ok(Left::Waiting) };
+    if hub.commands.knows_later::<Lane>(lane, head.row.lane_revision) {
+        // The news of it are on their way.
+        return Ok(Left::Waiting);
     }
-    Ok(Left::Waiting)
+    loop {
+        let turn = match turn(hub, lane, &mut head).await? {
+            Ok(turn) => turn,
+            Err(left) => return Ok(left),
+        };
+        match prepare(hub, &turn).await? {
+            Found::Go(ready) => match deliver(hub, &turn, ready).await? {
+                Some(row) => head.row = row,
+                None => return Ok(Left::Waiting),
+            },
+            Found::Leave(left) => return Ok(left),
+            Found::Decided(outcome) => {
+                decide(hub, &turn, outcome).await?;
+                return Ok(Left::Waiting);
+            }
+        }
+    }
 }
 
 /// Whose turn it is, if it is anybody's now.
-async fn turn(hub: &Hub, lane: ConnectionId) -> Result<Result<Turn, Left>> {
-    let Some(head) = queries::head(&hub.due, lane)? else { return Ok(Err(Left::Waiting)) };
+async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<Turn, Left>> {
     let signed_in_since =
         head.row.parked.as_ref().is_some_and(|parked| head.newest_grant > parked.grant_number);
     match head.row.ready_at() {
@@ -86,21 +100,21 @@ async fn turn(hub: &Hub, lane: ConnectionId) -> Result<Result<Turn, Left>> {
         Some(_) => {}
         None => return Ok(Err(Left::Waiting)),
     }
-    let Some((message, row)) = head.message else { return Ok(Err(Left::Waiting)) };
-    if let Err(until) = hub.pace.permit(head.row.person.tenant, lane) {
+    let Some((message, row)) = head.messages.pop_front() else { return Ok(Err(Left::Waiting)) };
+    let person = head.row.person;
+    if let Err(until) = hub.pace.permit(person.tenant, lane) {
         return Ok(Err(Left::Until(until)));
     }
-    let person = head.row.person;
-    // Together, since each has to wait for a thread that may read.
     let (accepted, connection, tenant) = tokio::try_join!(
-        hub.commands.load::<Message>(message),
+        hub.commands.beginning::<Message>(message),
         hub.commands.recall::<Connection>(lane),
         hub.commands.recall::<Tenant>(person.tenant),
     )?;
-    let accepted = accepted.state.accepted;
-    let accepted = accepted.with_context(|| format!("the message {message} was never accepted"))?;
-    let (connection, tenant) = (connection.state, tenant.state);
-    Ok(Ok(Turn { lane, row: head.row, message, attempts: row.attempts, accepted, connection, tenant }))
+    let message::Event::Accepted(accepted) =
+        accepted.with_context(|| format!("the message {message} was never accepted"))?;
+    let (connection, tenant, row, attempts) =
+        (connection.state, tenant.state, head.row.clone(), row.attempts);
+    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, connection, tenant }))
 }
 
 /// Records what was decided without sending anything.
@@ -122,8 +136,8 @@ async fn decide(hub: &Hub, turn: &Turn, outcome: Outcome) -> Result<()> {
     }
 }
 
-/// Intent, act, outcome.
-async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<()> {
+/// Intent, act, outcome. Answers with the lane's row as it is then, if the message arrived and nobody else came between.
+async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>> {
     let (message, attempt) = (turn.message, turn.attempts + 1);
     let timeout = hub.config.outbound.request_timeout;
     let client_request_id = hub.ids.uuid();
@@ -146,8 +160,11 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<()> {
     let appended =
         match hub.commands.append_at::<Lane>(turn.lane, revision, &command_id, &context, &intent).await {
             Ok(appended) => appended,
-            Err(StoreError::Conflict { .. }) => return Ok(()),
-            Err(error @ StoreError::Uncertain(_)) => return not_begun(hub, turn, attempt, error).await,
+            Err(StoreError::Conflict { .. }) => return Ok(None),
+            Err(error @ StoreError::Uncertain(_)) => {
+                not_begun(hub, turn, attempt, error).await?;
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
     let posted =
@@ -155,7 +172,13 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<()> {
     hub.pace.sent(turn.lane, hub.config.delivery.chat_interval);
     let outcome = outcome(hub, turn, &ready, posted).await;
     count(hub, &outcome);
-    record(hub, turn, appended.revision, attempt, outcome).await
+    let arrived = matches!(outcome, Outcome::Delivered { .. });
+    let events = outcome.clone().events(message, attempt);
+    let recorded = record(hub, turn, appended.revision, attempt, outcome, &events).await?;
+    let Some(revision) = recorded.filter(|_| arrived) else { return Ok(None) };
+    let now = hub.clock.now();
+    let row = intent.iter().fold(turn.row.clone(), |row, event| row.after(appended.revision, event, now));
+    Ok(Some(events.iter().fold(row, |row, event| row.after(revision, event, now))))
 }
 
 /// The store never said whether it has the intent. Nothing was sent; if the intent is there, that is its outcome.
@@ -166,20 +189,28 @@ async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, error: StoreError) -> R
     conclude(hub, turn.lane, &turn.context(), turn.message, attempt, outcome).await
 }
 
-/// Records what came of an attempt, however long the store takes: without it the outcome would be lost.
-async fn record(hub: &Hub, turn: &Turn, intent: u64, attempt: u32, outcome: Outcome) -> Result<()> {
+/// Records what came of an attempt, however long the store takes: without it the outcome would be lost. Answers with the
+/// revision, if nothing stands between it and the intent.
+async fn record(
+    hub: &Hub,
+    turn: &Turn,
+    intent: u64,
+    attempt: u32,
+    outcome: Outcome,
+    events: &[Event],
+) -> Result<Option<u64>> {
     let request_id = match &outcome {
         Outcome::Delivered { provider_request_id, .. } => provider_request_id.clone(),
         _ => None,
     };
     let context = turn.context().answered_by(request_id);
     let command_id = conclusion(turn.message, attempt, &outcome);
-    let events = outcome.clone().events(turn.message, attempt);
     loop {
-        match hub.commands.append_at::<Lane>(turn.lane, Some(intent), &command_id, &context, &events).await {
-            Ok(_) => return Ok(()),
+        match hub.commands.append_at::<Lane>(turn.lane, Some(intent), &command_id, &context, events).await {
+            Ok(appended) => return Ok(Some(appended.revision)),
             Err(StoreError::Conflict { .. }) => {
-                return conclude(hub, turn.lane, &context, turn.message, attempt, outcome).await;
+                conclude(hub, turn.lane, &context, turn.message, attempt, outcome).await?;
+                return Ok(None);
             }
             Err(error @ (StoreError::Unavailable(_) | StoreError::Uncertain(_))) => {
                 tracing::error!(lane.id = %turn.lane, error = %error, "An outcome could not be recorded; trying again.");
@@ -231,10 +262,10 @@ fn count(hub: &Hub, outcome: &Outcome) {
 
 /// The outbox, acting on a message of which nothing else is known.
 pub(super) async fn context(hub: &Hub, message: MessageId, person: PersonId) -> Result<Context> {
-    let accepted = hub.commands.load::<Message>(message).await?.state.accepted;
+    let accepted = hub.commands.beginning::<Message>(message).await?;
     let context = Context::hub("outbox", message.to_string()).of_tenant(person.tenant);
     Ok(match accepted {
-        Some(accepted) => context.of_client(accepted.client),
+        Some(message::Event::Accepted(accepted)) => context.of_client(accepted.client),
         None => context,
     })
 }
