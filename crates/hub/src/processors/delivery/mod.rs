@@ -21,6 +21,7 @@ use projections::due::{
     queries::{self, Head},
 };
 use store::StoreError;
+use uuid::Uuid;
 
 pub(super) use self::outcome::resends;
 use self::{
@@ -40,6 +41,8 @@ struct Turn {
     message: MessageId,
     attempts: u32,
     accepted: Accepted,
+    /// The event by which it was accepted.
+    cause: Uuid,
     connection: Connection,
     tenant: Tenant,
 }
@@ -47,7 +50,7 @@ struct Turn {
 impl Turn {
     fn context(&self) -> Context {
         let context = Context::hub("outbox", self.message.to_string()).of_tenant(self.accepted.person.tenant);
-        context.of_client(self.accepted.client.clone())
+        context.of_client(self.accepted.client.clone()).caused_by(Some(self.cause))
     }
 
     /// What waited for the person is not too old before as much time has passed again.
@@ -110,11 +113,11 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
         hub.commands.recall::<Connection>(lane),
         hub.commands.recall::<Tenant>(person.tenant),
     )?;
-    let message::Event::Accepted(accepted) =
+    let (cause, message::Event::Accepted(accepted)) =
         accepted.with_context(|| format!("the message {message} was never accepted"))?;
     let (connection, tenant, row, attempts) =
         (connection.state, tenant.state, head.row.clone(), row.attempts);
-    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, connection, tenant }))
+    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, cause, connection, tenant }))
 }
 
 /// Records what was decided without sending anything.
@@ -265,7 +268,9 @@ pub(super) async fn context(hub: &Hub, message: MessageId, person: PersonId) -> 
     let accepted = hub.commands.beginning::<Message>(message).await?;
     let context = Context::hub("outbox", message.to_string()).of_tenant(person.tenant);
     Ok(match accepted {
-        Some(message::Event::Accepted(accepted)) => context.of_client(accepted.client),
+        Some((cause, message::Event::Accepted(accepted))) => {
+            context.of_client(accepted.client).caused_by(Some(cause))
+        }
         None => context,
     })
 }
