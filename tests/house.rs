@@ -11,7 +11,8 @@ use std::{
 };
 
 use domain::{
-    Aggregate, Metadata, account, aggregate, audit, client, connection, lane, message, sign_in, tenant,
+    Aggregate, Metadata, account, aggregate, audit, client, connection, hub, lane, message, shard, sign_in,
+    tenant,
 };
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -101,8 +102,10 @@ fn events() -> BTreeMap<String, Kind> {
     events.extend(of::<audit::Audit>());
     events.extend(of::<client::Client>());
     events.extend(of::<connection::Connection>());
+    events.extend(of::<hub::Presence>());
     events.extend(of::<lane::Lane>());
     events.extend(of::<message::Message>());
+    events.extend(of::<shard::Shard>());
     events.extend(of::<sign_in::SignIn>());
     events.extend(of::<tenant::Tenant>());
     events

@@ -38,7 +38,7 @@ async fn a_person_is_linked_and_written_to_and_all_of_it_is_on_record() {
     lane.delivered.v1 by hub/outbox: attempt=1
     connection.token-expired.v1 by hub/tokens: generation=1
     message.accepted.v1 by client/product: client="product" kind="text"
-    connection.refresh-started.v1 by hub/tokens: claim=1 generation=2 timeout_ms=20000
+    connection.refresh-started.v1 by hub/tokens: claim=1 generation=2 timeout_ms=40000
     connection.token-refreshed.v1 by hub/tokens: claim=1 generation=2
     lane.delivery-started.v1 by hub/outbox: attempt=1 epoch=1 generation=2 surface="graph" timeout_ms=40000
     lane.delivered.v1 by hub/outbox: attempt=1
@@ -192,23 +192,5 @@ async fn who_writes_and_then_looks_finds_what_was_written() {
         assert_eq!(answer(world.api.request(reqwest::Method::POST, &path)).await.status, 202);
         let list = world.api.get("/v1/tenants").await;
         assert_eq!(list.body["items"].as_array().unwrap().len(), usize::try_from(seen).unwrap(), "{list:?}");
-    }
-}
-
-#[tokio::test]
-async fn what_the_hub_does_of_itself_names_the_event_that_it_follows_from() {
-    let world = World::start().await;
-    world.link("u-1001", ADA).await;
-    world.deliver("u-1001", "Hello").await;
-    let events = world.events().await;
-    let find = |name: &str| events.iter().find(|event| event.name == name).unwrap();
-    for (effect, cause) in [
-        ("account.linked.v1", "signin.completed.v1"),
-        ("connection.linked.v1", "signin.completed.v1"),
-        ("signin.settled.v1", "signin.completed.v1"),
-        ("lane.delivery-started.v1", "message.accepted.v1"),
-        ("lane.delivered.v1", "message.accepted.v1"),
-    ] {
-        assert_eq!(find(effect).metadata["$causationId"], find(cause).id.to_string(), "{effect}");
     }
 }

@@ -79,6 +79,10 @@ impl EventStore for Faltering {
         self.inner.id()
     }
 
+    fn is_ours_alone(&self) -> bool {
+        self.inner.is_ours_alone()
+    }
+
     async fn append(
         &self,
         stream: &StreamName,

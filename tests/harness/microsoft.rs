@@ -34,6 +34,11 @@ pub(crate) struct Microsoft {
 impl Microsoft {
     /// For a hub that is reached at `hub`.
     pub(crate) fn start(hub: &str) -> Self {
+        Self::with_crowd(hub, 8)
+    }
+
+    /// With so many people `person-00001@contoso.example` and so on, besides those with names.
+    pub(crate) fn with_crowd(hub: &str, crowd: u32) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
@@ -42,7 +47,7 @@ impl Microsoft {
             control_token: drawn(),
             client_secret: format!("simulated.{}", drawn()),
             redirect_uris: vec![format!("{hub}/sign-in/callback")],
-            crowd: 8,
+            crowd,
             ..Settings::default()
         };
         let (router, simulator) = simulator(settings.clone()).unwrap();

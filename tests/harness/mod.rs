@@ -4,7 +4,9 @@
 
 pub(crate) mod api;
 pub(crate) mod browser;
+pub(crate) mod cluster;
 pub(crate) mod faltering;
+pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod microsoft;
 pub(crate) mod process;

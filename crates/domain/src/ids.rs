@@ -64,6 +64,50 @@ uuid_id!(
     HubId, "a hub id"
 );
 
+/// One of the 256 parts into which lanes, connections and sign-ins are spread over the hubs. A part is one hub's at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u8);
+
+impl ShardId {
+    pub const COUNT: usize = 256;
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).map(Self)
+    }
+
+    /// Ids are random or hashes, so any byte of them spreads evenly. It can't be changed while hubs of both kinds run.
+    fn of(id: Uuid) -> Self {
+        Self(id.as_bytes()[15])
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ShardId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let problem = "must be a number from 0 to 255";
+        text.parse().map(Self).map_err(|_| NotAnId { what: "a shard", problem })
+    }
+}
+
+impl ConnectionId {
+    pub fn shard(self) -> ShardId {
+        ShardId::of(self.0)
+    }
+}
+
+impl SignInId {
+    pub fn shard(self) -> ShardId {
+        ShardId::of(self.0)
+    }
+}
+
 impl TenantId {
     /// Where Microsoft keeps personal accounts; no Teams call works for them.
     pub const PERSONAL_ACCOUNTS: Self = Self(Uuid::from_u128(0x9188_040d_6c67_4c5b_b112_36a3_04b6_6dad));

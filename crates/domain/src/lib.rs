@@ -8,10 +8,12 @@ pub mod audit;
 pub mod client;
 pub mod connection;
 pub mod diagnosis;
+pub mod hub;
 pub mod ids;
 pub mod lane;
 pub mod message;
 pub mod sealed;
+pub mod shard;
 pub mod sign_in;
 pub mod tenant;
 #[cfg(test)]
@@ -22,7 +24,7 @@ pub use aggregate::{Aggregate, Metadata, Undecodable};
 pub use diagnosis::Diagnosis;
 pub use ids::{
     AccountHash, AccountId, ClientId, CommandId, ConnectionId, HubId, KeyedHash, MessageId, ObjectId,
-    PersonId, SignInId, TenantId,
+    PersonId, ShardId, SignInId, TenantId,
 };
 pub use sealed::Sealed;
 pub use time::Timestamp;

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use layers::Layers;
 pub use layers::{Section, is_loopback};
 pub use sections::{
-    DataConfig, DeliveryConfig, KeysConfig, MicrosoftConfig, OutboundConfig, SignInConfig, SignInTenants,
-    StoreConfig, StoreKind, TokensConfig, UnknownOutcome,
+    DataConfig, DeliveryConfig, HubsConfig, KeysConfig, MicrosoftConfig, OutboundConfig, SignInConfig,
+    SignInTenants, StoreConfig, StoreKind, TokensConfig, UnknownOutcome,
 };
 
 use crate::{
@@ -60,6 +60,7 @@ pub struct Config {
     pub outbound: OutboundConfig,
     pub sign_in: SignInConfig,
     pub delivery: DeliveryConfig,
+    pub hubs: HubsConfig,
     pub tokens: TokensConfig,
     pub limits: LimitsConfig,
     /// See [`Sources::loopback_http`].
@@ -81,6 +82,7 @@ impl Config {
             outbound: OutboundConfig::read(&mut layers.section("outbound")),
             sign_in: SignInConfig::read(&mut layers.section("sign_in")),
             delivery: DeliveryConfig::read(&mut layers.section("delivery")),
+            hubs: HubsConfig::read(&mut layers.section("hubs")),
             tokens: TokensConfig::read(&mut layers.section("tokens")),
             limits: LimitsConfig::read(&mut layers.section("limits")),
             loopback_http: sources.loopback_http,

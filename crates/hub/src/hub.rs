@@ -3,7 +3,7 @@
 use std::{fs::DirBuilder, ops::Deref, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
-use custody::{Custody, EmbeddedVault, Vault};
+use custody::{Custody, EmbeddedVault, StreamVault, Vault};
 use domain::HubId;
 use microsoft::{Entra, EntraConfig, Graph, GraphConfig};
 use projections::{
@@ -20,7 +20,7 @@ use crate::{
     http::{ops::Readiness, v1::events::Tails},
     lifecycle::Lifecycle,
     metrics::Metrics,
-    processors::{self, Breakers, Pace},
+    processors::{self, Breakers, FirstSeen, Pace, Shards},
     services::{keys::Keys, tokens::Tokens},
 };
 
@@ -50,6 +50,10 @@ pub struct Parts {
     pub tokens: Tokens,
     pub breakers: Breakers,
     pub pace: Pace,
+    /// The part of the work that is this hub's.
+    pub shards: Shards,
+    /// What other hubs began.
+    pub first_seen: FirstSeen,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub metrics: Metrics,
@@ -89,7 +93,11 @@ impl Hub {
     ) -> Result<Self> {
         let data = config.data.directory.clone();
         let kek = config.keys.load()?;
-        let vault = open_vault(&data, &*store).await?;
+        let vault: Arc<dyn Vault> = if store.is_ours_alone() {
+            open_vault(&data, &*store).await?
+        } else {
+            Arc::new(StreamVault::new(store.clone()))
+        };
         let custody = Custody::open(vault, kek).await?;
         let http = config.outbound.client(!config.loopback_http)?;
         let log: Arc<dyn EventStore> = store.clone();
@@ -106,6 +114,8 @@ impl Hub {
             tokens: Tokens::default(),
             breakers: Breakers::default(),
             pace: Pace::new(&config.delivery),
+            shards: Shards::default(),
+            first_seen: FirstSeen::default(),
             metrics: Metrics::default(),
             tails: Tails::new(config.limits.events_streams_max, lifecycle.stopping()),
             clients: models.clients,
@@ -119,6 +129,10 @@ impl Hub {
         }));
         // Known keys are let in from the first request on; the rest follows the log.
         hub.keys.reload(&hub).await?;
+        if !hub.store.is_ours_alone() {
+            let shared = hub.clone();
+            readiness.add("heartbeat", move || shared.shards.is_heard());
+        }
         processors::spawn(&hub, lifecycle).await?;
         Ok(hub)
     }

@@ -35,6 +35,9 @@ pub struct Metrics {
     messages: Family<ByStatus, Gauge>,
     connections: Family<ByStatus, Gauge>,
     read_model_lag: Family<OfReadModel, Gauge>,
+    shards_owned: Gauge,
+    hubs_living: Gauge,
+    shard_moves: Family<Moved, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,6 +96,16 @@ label! {
     SignInOutcome { Completed = "completed", Provisional = "provisional", Failed = "failed", Refused = "refused", Lapsed = "lapsed" }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Moved {
+    what: ShardMove,
+}
+
+label! {
+    /// What this hub did with a shard.
+    ShardMove { Taken = "taken", Released = "released" }
+}
+
 impl Metrics {
     /// Shows them at `/metrics`.
     pub fn register(&self, registry: &mut Registry) {
@@ -126,6 +139,15 @@ impl Metrics {
         registry.register("chancery_connections", help, self.connections.clone());
         let help = "Positions of the log that a read model has not folded; looked at every 15 s";
         registry.register("chancery_read_model_lag", help, self.read_model_lag.clone());
+        let help = "Shards, of 256, that this hub works; over all hubs they add up to 256";
+        registry.register("chancery_shards_owned", help, self.shards_owned.clone());
+        let help = "Hubs on this store that live, this one among them";
+        registry.register("chancery_hubs_living", help, self.hubs_living.clone());
+        registry.register(
+            "chancery_shard_moves",
+            "Shards that this hub took and released",
+            self.shard_moves.clone(),
+        );
     }
 
     /// How many messages there are of each status.
@@ -157,6 +179,16 @@ impl Metrics {
 
     pub fn under_way(&self, lanes: usize) {
         self.deliveries_under_way.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+    }
+
+    /// How many shards are this hub's, of how many hubs.
+    pub fn shards(&self, owned: usize, hubs: usize) {
+        self.shards_owned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        self.hubs_living.set(i64::try_from(hubs).unwrap_or(i64::MAX));
+    }
+
+    pub fn shard_moved(&self, what: ShardMove) {
+        self.shard_moves.get_or_create(&Moved { what }).inc();
     }
 
     pub fn breakers_open(&self, tenants: usize) {

@@ -191,7 +191,8 @@ impl Projection for Due {
     type Event = Event;
 
     fn filter() -> Filter {
-        Filter::categories(["message", "lane", "connection", "signin"])
+        // Of shards nothing is folded; but a hub that took one waits until this read model has come past that event.
+        Filter::categories(["message", "lane", "connection", "signin", "shard"])
     }
 
     fn read(event: EventRef<'_>) -> Result<Option<Event>, Unreadable> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use anyhow::Result;
-use domain::{ConnectionId, MessageId, SignInId, Timestamp};
+use domain::{ConnectionId, MessageId, ShardId, SignInId, Timestamp};
 
 use super::{ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
 use crate::{ReadModel, Reader};
@@ -75,34 +75,41 @@ pub async fn open_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, LaneR
     .await
 }
 
-/// Connections whose newest access token has run out by `now`, which nobody has recorded yet.
+/// Connections whose newest access token has run out by `now`, which nobody has recorded yet. Of these shards; of all where
+/// none are named.
 pub async fn expired_connections(
     due: &ReadModel<Due>,
     now: Timestamp,
+    shards: Option<Vec<ShardId>>,
     limit: usize,
 ) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
     due.query(move |reader| {
         let sql = "SELECT key, body FROM connections WHERE expires_us NOT NULL AND expires_us <= ?1
+                   AND (?3 IS NULL OR substr(key, 35) IN (SELECT value FROM json_each(?3)))
                    ORDER BY expires_us LIMIT ?2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(connection_rows(reader.select(2, sql, (now.as_micros(), limit))?))
+        Ok(connection_rows(reader.select(2, sql, (now.as_micros(), limit, endings(shards)))?))
     })
     .await
 }
 
 /// Connections whose newest generation came before `before`, to be refreshed lest the grant grows stale; without those
-/// whose refresh failed and is not to be tried again before `now`.
+/// whose refresh failed and is not to be tried again before `now`. Of these shards; of all where none are named.
 pub async fn stale_connections(
     due: &ReadModel<Due>,
     before: Timestamp,
     now: Timestamp,
+    shards: Option<Vec<ShardId>>,
     limit: usize,
 ) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
     due.query(move |reader| {
         let sql = "SELECT key, body FROM connections WHERE issued_us NOT NULL AND issued_us <= ?1
-                   AND (not_before_us IS NULL OR not_before_us <= ?2) ORDER BY issued_us LIMIT ?3";
+                   AND (not_before_us IS NULL OR not_before_us <= ?2)
+                   AND (?4 IS NULL OR substr(key, 35) IN (SELECT value FROM json_each(?4)))
+                   ORDER BY issued_us LIMIT ?3";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(connection_rows(reader.select(2, sql, (before.as_micros(), now.as_micros(), limit))?))
+        let params = (before.as_micros(), now.as_micros(), limit, endings(shards));
+        Ok(connection_rows(reader.select(2, sql, params)?))
     })
     .await
 }
@@ -131,16 +138,19 @@ pub async fn oldest_issue_at(due: &ReadModel<Due>) -> Result<Option<Timestamp>> 
     due.query(move |reader| first_time(reader, sql, Timestamp::default())).await
 }
 
-/// Sign-ins to be finished, and those whose time is over by `now`.
+/// Sign-ins to be finished, and those whose time is over by `now`. Of these shards; of all where none are named.
 pub async fn due_sign_ins(
     due: &ReadModel<Due>,
     now: Timestamp,
+    shards: Option<Vec<ShardId>>,
     limit: usize,
 ) -> Result<Vec<(SignInId, SignInRow)>> {
     due.query(move |reader| {
-        let sql = "SELECT key, body FROM sign_ins WHERE due_us <= ?1 ORDER BY due_us LIMIT ?2";
+        let sql = "SELECT key, body FROM sign_ins WHERE due_us <= ?1
+                   AND (?3 IS NULL OR substr(key, 35) IN (SELECT value FROM json_each(?3)))
+                   ORDER BY due_us LIMIT ?2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = reader.select(3, sql, (now.as_micros(), limit))?;
+        let rows = reader.select(3, sql, (now.as_micros(), limit, endings(shards)))?;
         Ok(rows
             .into_iter()
             .filter_map(|found| match found {
@@ -156,6 +166,12 @@ pub async fn due_sign_ins(
 pub async fn next_lapse_at(due: &ReadModel<Due>, now: Timestamp) -> Result<Option<Timestamp>> {
     let sql = "SELECT min(due_us) FROM sign_ins WHERE due_us > ?1";
     due.query(move |reader| first_time(reader, sql, now)).await
+}
+
+/// The shards as SQL can look for them: a list of the last two digits of the ids that are in them.
+fn endings(shards: Option<Vec<ShardId>>) -> Option<String> {
+    let ending = |shard: ShardId| format!("\"{:02x}\"", shard.0);
+    shards.map(|shards| format!("[{}]", shards.into_iter().map(ending).collect::<Vec<_>>().join(",")))
 }
 
 fn connection_rows(rows: Vec<(Key, Row)>) -> Vec<(ConnectionId, ConnectionRow)> {

@@ -254,14 +254,24 @@ async fn connections_are_found_by_what_is_due() {
     let of = |n: u128| person(n).connection();
 
     // Soonest first; what is recorded as expired, and what is unlinked, is done with.
-    assert_eq!(ids(queries::expired_connections(model, at(1_000), 9).await.unwrap()), [of(2), of(1), of(4)]);
-    assert_eq!(ids(queries::expired_connections(model, at(300), 1).await.unwrap()), [of(2)]);
-    assert_eq!(ids(queries::expired_connections(model, at(199), 9).await.unwrap()), []);
+    assert_eq!(
+        ids(queries::expired_connections(model, at(1_000), None, 9).await.unwrap()),
+        [of(2), of(1), of(4)]
+    );
+    assert_eq!(ids(queries::expired_connections(model, at(300), None, 1).await.unwrap()), [of(2)]);
+    assert_eq!(ids(queries::expired_connections(model, at(199), None, 9).await.unwrap()), []);
     assert_eq!(queries::next_expiry_at(model, at(200)).await.unwrap(), Some(at(300)));
+    // Of another hub's shards nothing is told, nor does it take anybody's place.
+    let of_shard =
+        async |shards| queries::expired_connections(model, at(1_000), Some(shards), 1).await.unwrap();
+    assert_eq!(ids(of_shard(vec![of(1).shard()]).await), [of(1)]);
+    assert_eq!(ids(of_shard(vec![]).await), []);
+    let of_shard = queries::stale_connections(model, at(10), at(10), Some(vec![of(3).shard()]), 9);
+    assert_eq!(ids(of_shard.await.unwrap()), [of(3)]);
     assert_eq!(queries::next_expiry_at(model, at(400)).await.unwrap(), None);
 
     // Only what is active grows stale; only an open claim is one.
-    let mut stale = ids(queries::stale_connections(model, at(10), at(10), 9).await.unwrap());
+    let mut stale = ids(queries::stale_connections(model, at(10), at(10), None, 9).await.unwrap());
     stale.sort_unstable();
     let mut active = [of(1), of(2), of(3)];
     active.sort_unstable();
@@ -322,12 +332,15 @@ async fn a_sign_in_is_due_when_it_ends_or_its_time_is_over_until_it_is_settled()
 
     let open = open_for_reading::<Due>(&events).await;
     let due = async |now| {
-        let found = queries::due_sign_ins(&open.model, at(now), 9).await.unwrap();
+        let found = queries::due_sign_ins(&open.model, at(now), None, 9).await.unwrap();
         found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
     assert_eq!(due(1).await, [sign_in(2), sign_in(5)]);
     assert_eq!(due(600).await, [sign_in(2), sign_in(5), sign_in(1)]);
     assert_eq!(queries::next_lapse_at(&open.model, at(1)).await.unwrap(), Some(at(600)));
+    let of_shard =
+        queries::due_sign_ins(&open.model, at(600), Some(vec![sign_in(1).shard()]), 9).await.unwrap();
+    assert_eq!(of_shard.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [sign_in(1)]);
 }
 
 /// A lane that does whatever its rules permit, in an order drawn from `seed`, with its rows folded alongside.

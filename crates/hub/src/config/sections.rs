@@ -1,4 +1,4 @@
-//! The sections whose users take them as plain values: data, store, keys, Microsoft, sign-in, delivery and tokens.
+//! The sections whose users take them as plain values: data, store, keys, Microsoft, sign-in, delivery, hubs and tokens.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -294,6 +294,29 @@ impl DeliveryConfig {
         };
         if config.backoff_max < config.backoff_first {
             section.refuse("backoff_max_ms", "must not be less than backoff_first_ms");
+        }
+        config
+    }
+}
+
+/// A lease is at least so many heartbeats: one may be lost, and one late.
+const BEATS_PER_LEASE: u32 = 3;
+
+/// How this hub shares a store with others.
+#[derive(Clone, Copy, Debug)]
+pub struct HubsConfig {
+    pub heartbeat: Duration,
+    pub lease: Duration,
+}
+
+impl HubsConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let config = Self {
+            heartbeat: section.millis("heartbeat_ms", 10..=MINUTE_MS),
+            lease: section.millis("lease_ms", 30..=10 * MINUTE_MS),
+        };
+        if config.lease < config.heartbeat * BEATS_PER_LEASE {
+            section.refuse("lease_ms", "must be at least three times heartbeat_ms");
         }
         config
     }

@@ -1,5 +1,7 @@
 //! Holding deliveries back when their outcomes turn unknown: a few in a row, and a tenant's lanes wait while a harmless
 //! read probes whether Graph answers again. Otherwise an outage would drain every lane into *unknown*.
+//!
+//! That a breaker opened and closed is recorded: what one hub found out holds for all that share the store.
 
 use std::{
     collections::HashMap,
@@ -8,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 use domain::{
-    CommandId, TenantId,
+    CommandId, ShardId, TenantId,
     lane::Surface,
     tenant::{Command, Tenant},
 };
@@ -28,6 +30,14 @@ struct Breaker {
     unknowns: u32,
     /// Set while it is open: when to probe next.
     probe_at: Option<Instant>,
+    /// The log is about to say that it is open.
+    recording: bool,
+}
+
+impl Breaker {
+    fn closed() -> Self {
+        Self { unknowns: 0, probe_at: None, recording: false }
+    }
 }
 
 /// Whether a delivery may begin.
@@ -52,8 +62,12 @@ impl Breakers {
     }
 }
 
-/// Asks whether a delivery to this tenant may begin. What the log says is asked once per process.
+/// Asks whether a delivery to this tenant may begin. What the log says is asked once per process, and each time where other
+/// hubs write to it.
 pub(super) async fn permission(hub: &Hub, tenant: TenantId) -> Result<Permission> {
+    if !hub.store.is_ours_alone() {
+        follow_log(hub, tenant).await?;
+    }
     let now = Instant::now();
     let pause = hub.config.delivery.breaker_pause;
     let ask = |breaker: &mut Breaker| match breaker.probe_at {
@@ -71,7 +85,18 @@ pub(super) async fn permission(hub: &Hub, tenant: TenantId) -> Result<Permission
     let recorded = hub.commands.load::<Tenant>(tenant).await?.state;
     let probe_at = recorded.breakers.contains(&Surface::Graph).then_some(now);
     let mut breakers = hub.breakers.0.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(ask(breakers.entry(tenant).or_insert(Breaker { unknowns: 0, probe_at })))
+    Ok(ask(breakers.entry(tenant).or_insert(Breaker { probe_at, ..Breaker::closed() })))
+}
+
+/// Opens or closes the breaker as another hub did.
+async fn follow_log(hub: &Hub, tenant: TenantId) -> Result<()> {
+    let open = hub.commands.load::<Tenant>(tenant).await?.state.breakers.contains(&Surface::Graph);
+    hub.breakers.with(tenant, |breaker| match breaker.probe_at {
+        None if open => breaker.probe_at = Some(Instant::now() + hub.config.delivery.breaker_pause),
+        Some(_) if !open && !breaker.recording => *breaker = Breaker::closed(),
+        _ => {}
+    });
+    Ok(())
 }
 
 /// The outcome of a delivery was known.
@@ -82,17 +107,23 @@ pub(super) fn known(hub: &Hub, tenant: TenantId) {
 /// The outcome of a delivery was unknown; the last of a few opens the breaker.
 pub(super) async fn unknown(hub: &Hub, tenant: TenantId) -> Result<()> {
     let config = &hub.config.delivery;
+    // Hubs that each see a part of the lanes have to be the more careful, for all of them together.
+    let part = config.breaker_unknowns.saturating_mul(u32::try_from(hub.shards.count())?);
+    let unknowns_max = part.div_ceil(u32::try_from(ShardId::COUNT)?).max(1);
     let opens = hub.breakers.with(tenant, |breaker| {
         breaker.unknowns += 1;
-        let opens = breaker.unknowns >= config.breaker_unknowns && breaker.probe_at.is_none();
+        let opens = breaker.unknowns >= unknowns_max && breaker.probe_at.is_none();
         if opens {
+            breaker.recording = true;
             breaker.probe_at = Some(Instant::now() + config.breaker_pause);
         }
         opens.then_some(breaker.unknowns)
     });
     if let Some(unknowns) = opens.flatten() {
         tracing::warn!(tenant.id = %tenant, unknowns, "Outcomes are unknown in a row; deliveries to the tenant wait.");
-        record(hub, tenant, Command::OpenBreaker { surface: Surface::Graph, unknowns }).await?;
+        let recorded = record(hub, tenant, Command::OpenBreaker { surface: Surface::Graph, unknowns }).await;
+        hub.breakers.with(tenant, |breaker| breaker.recording = false);
+        recorded?;
     }
     Ok(())
 }
@@ -116,7 +147,7 @@ pub(super) async fn probe(hub: &Hub, tenant: TenantId, access: &SecretString) ->
         return Ok(false);
     }
     record(hub, tenant, Command::CloseBreaker { surface: Surface::Graph }).await?;
-    hub.breakers.with(tenant, |breaker| *breaker = Breaker { unknowns: 0, probe_at: None });
+    hub.breakers.with(tenant, |breaker| *breaker = Breaker::closed());
     hub.metrics.breakers_open(hub.breakers.open());
     tracing::info!(tenant.id = %tenant, "Graph answers again; deliveries to the tenant go on.");
     Ok(true)

@@ -1,13 +1,15 @@
 //! What the hub does of itself, driven by the read model `due` and nothing else.
 //!
-//! **Invariant.** A processor starts only once `due` has reached the head of the log as it was at the start, and each
-//! decision is appended at the revision that it was made from: a stale row can cause a refusal, never a wrong send.
+//! **Invariant.** A processor works what is in a shard of this hub, and nothing else. A shard is this hub's only once `due`
+//! has reached the head of the log as it was when the shard became so. Each decision is appended at the revision that it
+//! was made from: a stale row can cause a refusal, never a wrong send.
 
 mod breakers;
 mod delivery;
 mod gauges;
 mod outbox;
 mod pace;
+mod shards;
 mod sign_ins;
 mod tokens;
 
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use breakers::Breakers;
 pub use pace::Pace;
+pub use shards::{Begun, FirstSeen, HubReport, HubState, Shards};
 
 use crate::{clock::Ids, hub::Hub, lifecycle::Lifecycle};
 
@@ -36,9 +39,10 @@ pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     let stopping = lifecycle.stopping();
     lifecycle.spawn("gauges", gauges::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("keys", keys(hub.clone(), stopping.clone()));
-    lifecycle.spawn("outbox", outbox::run(hub.clone(), head, stopping.clone()));
-    lifecycle.spawn("tokens", tokens::run(hub.clone(), head, stopping.clone()));
-    lifecycle.spawn("sign-ins", sign_ins::run(hub.clone(), head, stopping));
+    lifecycle.spawn("shards", shards::run(hub.clone(), head, stopping.clone()));
+    lifecycle.spawn("outbox", outbox::run(hub.clone(), stopping.clone()));
+    lifecycle.spawn("tokens", tokens::run(hub.clone(), stopping.clone()));
+    lifecycle.spawn("sign-ins", sign_ins::run(hub.clone(), stopping));
     Ok(())
 }
 
@@ -82,31 +86,28 @@ type Round<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Option<Timestamp>>
 /// Does round after round, each when it is time or when a row changed that concerns it.
 async fn rounds(
     hub: Hub,
-    head: store::Position,
     stopping: CancellationToken,
     concerns: fn(&due::Key) -> bool,
     round: for<'a> fn(&'a Hub) -> Round<'a>,
 ) -> Result<()> {
-    let mut changes = hub.due.changes();
-    if !caught_up(&hub.due, head, &stopping).await {
-        return Ok(());
-    }
+    let (mut changes, mut shards) = (hub.due.changes(), hub.shards.changes());
     loop {
         let next = round(&hub).await.unwrap_or_else(|error| {
             tracing::warn!(error = format!("{error:#}"), "A round of a processor failed; trying again.");
             Some(hub.clock.now() + PAUSE)
         });
-        if !wait(&hub, next, &mut changes, concerns, &stopping).await {
+        if !wait(&hub, next, &mut changes, &mut shards, concerns, &stopping).await {
             return Ok(());
         }
     }
 }
 
-/// Waits until `at` (for ever without one), until something changes, or until the hub stops. False when it stops.
+/// Waits until `at` (for ever without one), until a row or a shard changes, or until the hub stops. False when it stops.
 async fn wait<K: projections::Key>(
     hub: &Hub,
     at: Option<Timestamp>,
     changes: &mut projections::Changes<K>,
+    shards: &mut shards::Changes,
     concerns: impl Fn(&K) -> bool,
     stopping: &CancellationToken,
 ) -> bool {
@@ -127,6 +128,7 @@ async fn wait<K: projections::Key>(
     tokio::select! {
         () = stopping.cancelled() => false,
         () = until => true,
+        () = shards.next() => true,
         there = news => there,
     }
 }

@@ -1,7 +1,7 @@
 //! The outbox: lanes that have something to deliver, many at a time, each in its own order.
 //!
-//! **Invariant.** A lane is worked by one task at a time. What ends without an outcome is judged at the next start, when
-//! the lock on the data directory proves that the process which began it is dead.
+//! **Invariant.** A lane is worked by one task at a time, and only while its shard is this hub's. What somebody else left
+//! without an outcome is looked at when the shard becomes so.
 
 use std::{
     cmp::Reverse,
@@ -10,14 +10,13 @@ use std::{
 };
 
 use anyhow::Result;
-use domain::{ConnectionId, Diagnosis, Timestamp, lane::Outcome};
+use domain::{ConnectionId, Timestamp};
 use projections::{Change, due::Key, due::queries};
-use store::Position;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{PAUSE, caught_up, delivery};
-use crate::{hub::Hub, metrics::DeliveryOutcome};
+use super::{PAUSE, delivery};
+use crate::hub::Hub;
 
 /// What a task found about its lane when it left it.
 #[derive(Clone, Copy, Debug)]
@@ -30,26 +29,26 @@ pub(super) enum Left {
     At(Timestamp),
 }
 
-pub(super) async fn run(hub: Hub, head: Position, stopping: CancellationToken) -> Result<()> {
-    let mut changes = hub.due.changes();
-    if !caught_up(&hub.due, head, &stopping).await {
-        return Ok(());
-    }
-    judge_open_lanes(&hub).await?;
+pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
+    let (mut changes, mut shards) = (hub.due.changes(), hub.shards.changes());
     let mut lanes = Lanes::default();
-    lanes.look(&hub).await?;
     loop {
         lanes.start_tasks(&hub);
         let (at, until) = (lanes.next_at(), lanes.next_until());
         let Lanes { tasks, .. } = &mut lanes;
         tokio::select! {
             () = stopping.cancelled() => break,
-            Some(left) = tasks.join_next() => lanes.settle(left?),
+            Some(left) = tasks.join_next() => lanes.settle(&hub, left?),
             change = changes.next() => match change {
-                Some(Change::Rows(keys)) => keys.iter().for_each(|key| lanes.notice(key)),
+                Some(Change::Rows(keys)) => keys.iter().for_each(|key| lanes.notice(&hub, key)),
                 Some(Change::Everything) => lanes.look(&hub).await?,
                 None => break,
             },
+            // Lanes that were another's, and what it left open in them. Of those lost nothing more is begun.
+            () = shards.next() => {
+                hub.tokens.forget_all();
+                lanes.look(&hub).await?;
+            }
             () = at_time(&hub, at) => lanes.wake(&hub),
             () = at_instant(until) => lanes.wake(&hub),
         }
@@ -76,20 +75,6 @@ async fn at_instant(at: Option<Instant>) {
     }
 }
 
-/// An intent of a former process without an outcome: perhaps sent, perhaps not.
-async fn judge_open_lanes(hub: &Hub) -> Result<()> {
-    for (lane, row) in queries::open_lanes(&hub.due).await? {
-        let Some(open) = row.open else { continue };
-        tracing::warn!(lane.id = %lane, message.id = %open.message, "A delivery was cut off; its outcome is unknown.");
-        let resend = delivery::resends(hub, open.attempt);
-        let outcome = Outcome::Unknown { resend, diagnosis: Diagnosis::default() };
-        let context = delivery::context(hub, open.message, row.person).await?;
-        delivery::conclude(hub, lane, &context, open.message, open.attempt, outcome).await?;
-        hub.metrics.delivery(DeliveryOutcome::Unknown);
-    }
-    Ok(())
-}
-
 /// Which lanes are to be looked at, are being worked, or wait for their time.
 #[derive(Default)]
 struct Lanes {
@@ -110,22 +95,29 @@ impl Lanes {
         let now = hub.clock.now();
         for (lane, at) in queries::ready_lanes(&hub.due).await? {
             if at <= now {
-                self.queue(lane);
+                self.queue(hub, lane);
             } else {
                 self.wait(lane, at);
             }
         }
+        for (lane, _) in queries::open_lanes(&hub.due).await? {
+            self.queue(hub, lane);
+        }
         Ok(())
     }
 
-    fn notice(&mut self, key: &Key) {
+    fn notice(&mut self, hub: &Hub, key: &Key) {
         // A connection and its lane share their id.
         if let Key::Lane(lane) | Key::Connection(lane) = key {
-            self.queue(*lane);
+            self.queue(hub, *lane);
         }
     }
 
-    fn queue(&mut self, lane: ConnectionId) {
+    fn queue(&mut self, hub: &Hub, lane: ConnectionId) {
+        if !hub.shards.holds(lane.shard()) {
+            // It is looked for again if its shard comes here.
+            return;
+        }
         if let Some(changed) = self.worked.get_mut(&lane) {
             *changed = true;
         } else if self.queued.insert(lane) {
@@ -149,7 +141,7 @@ impl Lanes {
         }
     }
 
-    fn settle(&mut self, (lane, left): (ConnectionId, Left)) {
+    fn settle(&mut self, hub: &Hub, (lane, left): (ConnectionId, Left)) {
         let changed = self.worked.remove(&lane).unwrap_or_default();
         match left {
             Left::Until(at) => self.until.push(Reverse((at, lane))),
@@ -157,7 +149,7 @@ impl Lanes {
             Left::Waiting => {}
         }
         if changed {
-            self.queue(lane);
+            self.queue(hub, lane);
         }
     }
 
@@ -181,13 +173,13 @@ impl Lanes {
         let (instant, now) = (Instant::now(), hub.clock.now());
         while self.next_until().is_some_and(|until| until <= instant) {
             if let Some(Reverse((_, lane))) = self.until.pop() {
-                self.queue(lane);
+                self.queue(hub, lane);
             }
         }
         while self.next_at().is_some_and(|at| at <= now) {
             if let Some(Reverse((_, lane))) = self.at.pop() {
                 self.earliest.remove(&lane);
-                self.queue(lane);
+                self.queue(hub, lane);
             }
         }
     }

@@ -4,7 +4,6 @@
 use anyhow::Result;
 use domain::{SignInId, Timestamp};
 use projections::due::{Key, SignInRow, queries};
-use store::Position;
 use tokio_util::sync::CancellationToken;
 
 use super::{AGAIN, Round, rounds};
@@ -13,17 +12,20 @@ use crate::{hub::Hub, services::sign_ins};
 /// Sign-ins looked at in one round.
 const ROUND: usize = 100;
 
-pub(super) async fn run(hub: Hub, head: Position, stopping: CancellationToken) -> Result<()> {
-    rounds(hub, head, stopping, |key| matches!(key, Key::SignIn(_)), round).await
+pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
+    rounds(hub, stopping, |key| matches!(key, Key::SignIn(_)), round).await
 }
 
 fn round(hub: &Hub) -> Round<'_> {
     Box::pin(async move {
         let now = hub.clock.now();
         let mut again = None;
-        let due = queries::due_sign_ins(&hub.due, now, ROUND).await?;
+        let due = queries::due_sign_ins(&hub.due, now, hub.shards.held(), ROUND).await?;
         let full = due.len() == ROUND;
         for (id, row) in due {
+            if !hub.shards.holds(id.shard()) {
+                continue;
+            }
             // One that can't be settled does not keep the others waiting.
             if let Err(error) = settle(hub, id, &row).await {
                 tracing::warn!(sign_in.id = %id, error = format!("{error:#}"), "A sign-in could not be settled; trying again.");

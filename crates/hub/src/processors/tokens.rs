@@ -8,17 +8,20 @@ use domain::{
     connection::{Command, Connection},
 };
 use projections::due::{ConnectionRow, Key, queries};
-use store::Position;
 use tokio_util::sync::CancellationToken;
 
 use super::{AGAIN, PAUSE, Round, rounds};
-use crate::{commands::Context, hub::Hub, services::tokens};
+use crate::{
+    commands::Context,
+    hub::Hub,
+    services::tokens::{self, Fresh},
+};
 
 /// Connections looked at in one round.
 const ROUND: usize = 100;
 
-pub(super) async fn run(hub: Hub, head: Position, stopping: CancellationToken) -> Result<()> {
-    rounds(hub, head, stopping, |key| matches!(key, Key::Connection(_)), round).await
+pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
+    rounds(hub, stopping, |key| matches!(key, Key::Connection(_)), round).await
 }
 
 /// Does what is due, and answers when to look again.
@@ -26,20 +29,21 @@ fn round(hub: &Hub) -> Round<'_> {
     Box::pin(async move {
         let now = hub.clock.now();
         let mut looks = Looks { again: None };
-        let expired = queries::expired_connections(&hub.due, now, ROUND).await?;
-        for (id, row) in &expired {
+        let ours = |(id, _): &(ConnectionId, ConnectionRow)| hub.shards.holds(id.shard());
+        let expired = queries::expired_connections(&hub.due, now, hub.shards.held(), ROUND).await?;
+        for (id, row) in expired.iter().filter(|it| ours(it)) {
             looks.after(*id, now, expire(hub, *id, row).await);
         }
-        for (id, row) in queries::connections_to_destroy(&hub.due).await? {
-            looks.after(id, now, tokens::destroy(hub, id, row.person, row.grant).await.map(drop));
+        for (id, row) in queries::connections_to_destroy(&hub.due).await?.iter().filter(|it| ours(it)) {
+            looks.after(*id, now, tokens::destroy(hub, *id, row.person, row.grant).await.map(drop));
         }
-        // Claims that a former process left open: what the vault has is recorded, otherwise one new claim tells.
-        for (id, row) in queries::claimed_connections(&hub.due).await? {
-            looks.after(id, now, tokens::refresh(hub, id, row.generation).await.map(drop));
+        for (id, row) in queries::claimed_connections(&hub.due).await?.iter().filter(|it| ours(it)) {
+            looks.after_claim(*id, now, tokens::refresh(hub, *id, row.generation).await);
         }
         let keep_alive = hub.config.tokens.keep_alive;
-        let stale = queries::stale_connections(&hub.due, now - keep_alive, now, ROUND).await?;
-        for (id, row) in &stale {
+        let stale =
+            queries::stale_connections(&hub.due, now - keep_alive, now, hub.shards.held(), ROUND).await?;
+        for (id, row) in stale.iter().filter(|it| ours(it)) {
             if hub.stopping.is_cancelled() {
                 return Ok(None);
             }
@@ -62,6 +66,15 @@ struct Looks {
 }
 
 impl Looks {
+    /// Claims that a former process, or another hub, left open: what the vault has is recorded, otherwise one new claim
+    /// tells, once the time of the open one is over.
+    fn after_claim(&mut self, id: ConnectionId, now: Timestamp, refreshed: Result<Fresh>) {
+        if let Ok(Fresh::Later { until, .. }) = refreshed {
+            self.again = self.again.into_iter().chain([until]).min();
+        }
+        self.after(id, now, refreshed.map(drop));
+    }
+
     fn after(&mut self, id: ConnectionId, now: Timestamp, done: Result<()>) {
         if let Err(error) = done {
             tracing::warn!(connection.id = %id, error = format!("{error:#}"), "Tokens could not be looked after; trying again.");

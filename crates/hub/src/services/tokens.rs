@@ -17,7 +17,8 @@ use custody::{CustodyError, Stored, TokenPair, VaultError};
 use domain::{
     CommandId, ConnectionId, Diagnosis, PersonId, SignInId, Timestamp,
     connection::{
-        Command, Connection, Grant, ReauthorizationReason, RefreshFailure, Refusal, StartRefresh, Status,
+        Claim, Command, Connection, Grant, ReauthorizationReason, RefreshFailure, Refusal, StartRefresh,
+        Status,
     },
 };
 use microsoft::TokenFailure;
@@ -29,7 +30,7 @@ use crate::{
     commands::{Context, Done, Failure},
     hub::Hub,
     metrics::RefreshOutcome,
-    processors::backoff,
+    processors::{Begun, backoff},
 };
 
 /// What is left of an access token's life when it is still worth sending with it.
@@ -96,6 +97,11 @@ impl Tokens {
             cached.clear();
         }
         cached.insert(grant, (generation, access));
+    }
+
+    /// Lets go of all tokens: somebody else works with some of them now, and may destroy them.
+    pub fn forget_all(&self) {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Lets go of a grant's token.
@@ -168,9 +174,14 @@ pub async fn refresh(hub: &Hub, id: ConnectionId, generation: u64) -> Result<Fre
     if let Some(until) = wait.or(grant.refresh_not_before.filter(|until| now < *until)) {
         return Ok(Fresh::Later { until, diagnosis: Diagnosis::default() });
     }
+    let begun = Instant::now();
     let Some(claim) = claim(hub, id, person, grant).await? else {
         return Ok(Fresh::Later { until: now + BACKOFF_FIRST, diagnosis: Diagnosis::default() });
     };
+    if begun.elapsed() > hub.config.tokens.refresh_timeout {
+        // The store took so long that another hub may hold the claim for dead before an answer could be here.
+        return Ok(Fresh::Later { until: now + BACKOFF_FIRST, diagnosis: Diagnosis::default() });
+    }
     call(hub, id, person, grant, claim, &vaulted.value).await
 }
 
@@ -226,15 +237,23 @@ async fn stored(hub: &Hub, id: ConnectionId, grant: &Grant) -> Result<Fresh> {
     Ok(token(stored.value.access, stored.generation))
 }
 
+/// Whether the holder of a claim can't be calling any more. It is our turn, so it is nobody of this process.
+fn is_dead(hub: &Hub, grant: SignInId, open: Claim) -> bool {
+    let timeout = Duration::from_millis(open.timeout_ms);
+    let over = || hub.first_seen.is_over(Begun::Refresh(grant, open.number), timeout).is_ok();
+    open.hub == hub.id || hub.store.is_ours_alone() || over()
+}
+
 /// Records the right to call once. `None` where another process has it.
 async fn claim(hub: &Hub, id: ConnectionId, person: PersonId, grant: &Grant) -> Result<Option<u64>> {
+    let timeout = hub.config.tokens.refresh_timeout;
     let start = StartRefresh {
         grant: grant.id,
         generation: grant.generation,
         hub: hub.id,
-        timeout_ms: u64::try_from(hub.config.tokens.refresh_timeout.as_millis())?,
-        // The data directory is this process's alone and it is our turn: whoever holds a claim is dead.
-        dead_claim: grant.open_claim.map(|open| open.number),
+        // The call's own time ends before the claim's, also where it begins late.
+        timeout_ms: u64::try_from((timeout * 2).as_millis())?,
+        dead_claim: grant.open_claim.filter(|open| is_dead(hub, grant.id, *open)).map(|open| open.number),
     };
     let command_id = command_id("refresh", grant.id, grant.claims + 1);
     let context = context(id, person);

@@ -1,18 +1,20 @@
 //! One lane at a time: each message at its head is looked at, recorded as being sent, sent, and its outcome recorded.
 //!
 //! **Invariant.** Intent, act, outcome. The intent is appended at the lane's revision that `due` knew; only when that
-//! succeeded is anything sent, once, and within the time that the intent names.
+//! succeeded is anything sent, once, and within the time that the intent names. Nothing is recorded or sent in a lane whose
+//! shard is not this hub's.
 
+mod judge;
 mod outcome;
 mod prepare;
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use anyhow::{Context as _, Result};
 use domain::{
     CommandId, ConnectionId, Diagnosis, MessageId, PersonId,
     connection::{self, Connection},
-    lane::{Command, DeferReason, Event, Lane, Outcome, Surface},
+    lane::{Command, DeferReason, Event, Lane, Outcome, Refusal, Surface},
     message::{self, Accepted, Message},
     tenant::Tenant,
 };
@@ -21,15 +23,19 @@ use projections::due::{
     queries::{self, Head},
 };
 use store::StoreError;
-use uuid::Uuid;
+use tokio::time::Instant;
 
-pub(super) use self::outcome::resends;
 use self::{
-    outcome::outcome,
+    judge::judge,
+    outcome::{outcome, resends},
     prepare::{Found, Ready, prepare},
 };
 use super::outbox::Left;
-use crate::{commands::Context, hub::Hub, metrics::DeliveryOutcome};
+use crate::{
+    commands::{Context, Failure},
+    hub::Hub,
+    metrics::DeliveryOutcome,
+};
 
 /// Between attempts to record an outcome that the store did not take.
 const RECORD_PAUSE: Duration = Duration::from_millis(200);
@@ -41,8 +47,6 @@ struct Turn {
     message: MessageId,
     attempts: u32,
     accepted: Accepted,
-    /// The event by which it was accepted.
-    cause: Uuid,
     connection: Connection,
     tenant: Tenant,
 }
@@ -50,7 +54,7 @@ struct Turn {
 impl Turn {
     fn context(&self) -> Context {
         let context = Context::hub("outbox", self.message.to_string()).of_tenant(self.accepted.person.tenant);
-        context.of_client(self.accepted.client.clone()).caused_by(Some(self.cause))
+        context.of_client(self.accepted.client.clone())
     }
 
     /// What waited for the person is not too old before as much time has passed again.
@@ -74,12 +78,19 @@ pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
         // The news of it are on their way.
         return Ok(Left::Waiting);
     }
+    if let Some(open) = &head.row.open {
+        return judge(hub, lane, &head.row, open).await;
+    }
     loop {
         let turn = match turn(hub, lane, &mut head).await? {
             Ok(turn) => turn,
             Err(left) => return Ok(left),
         };
-        match prepare(hub, &turn).await? {
+        let found = prepare(hub, &turn).await?;
+        if !hub.shards.holds(lane.shard()) {
+            return Ok(Left::Waiting);
+        }
+        match found {
             Found::Go(ready) => match deliver(hub, &turn, ready).await? {
                 Some(row) => head.row = row,
                 None => return Ok(Left::Waiting),
@@ -98,14 +109,14 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
     let signed_in_since =
         head.row.parked.as_ref().is_some_and(|parked| head.newest_grant > parked.grant_number);
     match head.row.ready_at() {
-        _ if signed_in_since && head.row.open.is_none() => {}
+        _ if signed_in_since => {}
         Some(at) if at > hub.clock.now() => return Ok(Err(Left::At(at))),
         Some(_) => {}
         None => return Ok(Err(Left::Waiting)),
     }
     let Some((message, row)) = head.messages.pop_front() else { return Ok(Err(Left::Waiting)) };
     let person = head.row.person;
-    if let Err(until) = hub.pace.permit(person.tenant, lane) {
+    if let Err(until) = hub.pace.permit(hub.shards.count(), person.tenant, lane) {
         return Ok(Err(Left::Until(until)));
     }
     let (accepted, connection, tenant) = tokio::try_join!(
@@ -113,11 +124,11 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
         hub.commands.recall::<Connection>(lane),
         hub.commands.recall::<Tenant>(person.tenant),
     )?;
-    let (cause, message::Event::Accepted(accepted)) =
+    let message::Event::Accepted(accepted) =
         accepted.with_context(|| format!("the message {message} was never accepted"))?;
     let (connection, tenant, row, attempts) =
         (connection.state, tenant.state, head.row.clone(), row.attempts);
-    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, cause, connection, tenant }))
+    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, connection, tenant }))
 }
 
 /// Records what was decided without sending anything.
@@ -160,16 +171,19 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>
     let command_id = CommandId::new(format!("deliver/{message}/{attempt}"));
     let context = turn.context();
     let revision = turn.row.lane_revision;
+    let begun = Instant::now();
     let appended =
         match hub.commands.append_at::<Lane>(turn.lane, revision, &command_id, &context, &intent).await {
             Ok(appended) => appended,
             Err(StoreError::Conflict { .. }) => return Ok(None),
-            Err(error @ StoreError::Uncertain(_)) => {
-                not_begun(hub, turn, attempt, error).await?;
-                return Ok(None);
-            }
+            Err(error @ StoreError::Uncertain(_)) => return not_begun(hub, turn, attempt, &error).await,
             Err(error) => return Err(error.into()),
         };
+    if begun.elapsed() > timeout {
+        // Another hub may take the intent for abandoned before the answer to a post could be here.
+        let late = "the store took longer to answer than a delivery may wait";
+        return not_begun(hub, turn, attempt, &late).await;
+    }
     let posted =
         hub.graph.post(&ready.access, &ready.chat_id, &ready.content, timeout, client_request_id).await;
     hub.pace.sent(turn.lane, hub.config.delivery.chat_interval);
@@ -184,12 +198,13 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>
     Ok(Some(events.iter().fold(row, |row, event| row.after(revision, event, now))))
 }
 
-/// The store never said whether it has the intent. Nothing was sent; if the intent is there, that is its outcome.
-async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, error: StoreError) -> Result<()> {
-    tracing::error!(lane.id = %turn.lane, error = %error, "The store did not say whether a delivery may begin.");
+/// The store did not say in time whether it has the intent. Nothing was sent; if the intent is there, that is its outcome.
+async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, why: &impl Display) -> Result<Option<LaneRow>> {
+    tracing::error!(lane.id = %turn.lane, error = %why, "The store did not say in time whether a delivery may begin.");
     let until = hub.clock.now() + hub.config.delivery.backoff_first;
     let outcome = Outcome::Deferred { until, why: DeferReason::NotSent, diagnosis: Diagnosis::default() };
-    conclude(hub, turn.lane, &turn.context(), turn.message, attempt, outcome).await
+    conclude_at_last(hub, turn.lane, &turn.context(), turn.message, attempt, outcome).await?;
+    Ok(None)
 }
 
 /// Records what came of an attempt, however long the store takes: without it the outcome would be lost. Answers with the
@@ -212,7 +227,7 @@ async fn record(
         match hub.commands.append_at::<Lane>(turn.lane, Some(intent), &command_id, &context, events).await {
             Ok(appended) => return Ok(Some(appended.revision)),
             Err(StoreError::Conflict { .. }) => {
-                conclude(hub, turn.lane, &context, turn.message, attempt, outcome).await?;
+                conclude_at_last(hub, turn.lane, &context, turn.message, attempt, outcome).await?;
                 return Ok(None);
             }
             Err(error @ (StoreError::Unavailable(_) | StoreError::Uncertain(_))) => {
@@ -224,8 +239,28 @@ async fn record(
     }
 }
 
+/// The same as [`conclude`], however long the store takes.
+async fn conclude_at_last(
+    hub: &Hub,
+    lane: ConnectionId,
+    context: &Context,
+    message: MessageId,
+    attempt: u32,
+    outcome: Outcome,
+) -> Result<()> {
+    loop {
+        let answer = conclude(hub, lane, context, message, attempt, outcome.clone()).await;
+        let store = answer.as_ref().err().and_then(|error| error.downcast_ref::<Failure<Refusal>>());
+        let Some(Failure::Store(StoreError::Unavailable(_) | StoreError::Uncertain(_))) = store else {
+            return answer;
+        };
+        tracing::error!(lane.id = %lane, error = ?answer, "An outcome could not be recorded; trying again.");
+        tokio::time::sleep(RECORD_PAUSE).await;
+    }
+}
+
 /// Records an outcome in a lane that others may have written to.
-pub(super) async fn conclude(
+async fn conclude(
     hub: &Hub,
     lane: ConnectionId,
     context: &Context,
@@ -264,13 +299,11 @@ fn count(hub: &Hub, outcome: &Outcome) {
 }
 
 /// The outbox, acting on a message of which nothing else is known.
-pub(super) async fn context(hub: &Hub, message: MessageId, person: PersonId) -> Result<Context> {
+async fn context(hub: &Hub, message: MessageId, person: PersonId) -> Result<Context> {
     let accepted = hub.commands.beginning::<Message>(message).await?;
     let context = Context::hub("outbox", message.to_string()).of_tenant(person.tenant);
     Ok(match accepted {
-        Some((cause, message::Event::Accepted(accepted))) => {
-            context.of_client(accepted.client).caused_by(Some(cause))
-        }
+        Some(message::Event::Accepted(accepted)) => context.of_client(accepted.client),
         None => context,
     })
 }

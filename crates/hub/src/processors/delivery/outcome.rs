@@ -76,7 +76,7 @@ fn last_attempt(hub: &Hub, attempt: u32) -> bool {
 }
 
 /// Whether a message goes again of which nobody knows whether this attempt brought it.
-pub(in super::super) fn resends(hub: &Hub, attempt: u32) -> bool {
+pub(super) fn resends(hub: &Hub, attempt: u32) -> bool {
     hub.config.delivery.unknown == UnknownOutcome::Resend && !last_attempt(hub, attempt)
 }
 

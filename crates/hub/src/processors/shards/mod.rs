@@ -1,0 +1,176 @@
+//! Sharing the work with other hubs on the same store: each lane, connection and sign-in is in one of 256 shards, and each
+//! shard is worked by one hub.
+//!
+//! A hub shows by heartbeats that it lives; who sees none for the length of a lease takes over. Where the store is this
+//! process's alone there is nobody to share with: it has all shards, and writes nothing about them.
+//!
+//! **Invariant.** A hub holds a shard only while its heartbeats come back to it, each good for a lease from when it was
+//! sent; others count that lease from when they saw it, which is later. So leases don't overlap while clocks run evenly.
+//! That makes the work go on; that nothing is done twice is owed to the revisions of the streams it is recorded in.
+
+mod first_seen;
+mod keeper;
+mod share;
+mod view;
+
+use std::sync::{PoisonError, RwLock};
+
+use anyhow::Result;
+use domain::{HubId, ShardId};
+use store::Position;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+pub use first_seen::{Begun, FirstSeen};
+
+use self::keeper::Keeper;
+use super::caught_up;
+use crate::hub::Hub;
+
+/// The shards that this hub works now.
+pub struct Shards {
+    held: watch::Sender<Held>,
+    hubs: RwLock<Vec<HubReport>>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    shards: [bool; ShardId::COUNT],
+    until: Until,
+}
+
+/// How long what is held can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// The lock on the data directory is the lease.
+    ForGood,
+    /// At most so long, if no further heartbeat comes back.
+    Then(Instant),
+}
+
+/// What is known of a hub on this store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubReport {
+    pub id: HubId,
+    /// `None` where it holds shards, and nothing else was heard of it.
+    pub epoch: Option<u64>,
+    pub state: HubState,
+    /// The shards that it holds, by the log.
+    pub shards: usize,
+    /// When its last heartbeat came here.
+    pub seen_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HubState {
+    Working,
+    /// It is being stopped and gives its shards away.
+    Leaving,
+    /// No heartbeat of it for the length of a lease: what it holds is taken over.
+    Silent,
+}
+
+impl Default for Shards {
+    fn default() -> Self {
+        let none = Held { shards: [false; ShardId::COUNT], until: Until::ForGood };
+        Self { held: watch::Sender::new(none), hubs: RwLock::default() }
+    }
+}
+
+impl Shards {
+    /// Whether this hub may work the shard at this moment. Asked again before anything is begun.
+    pub fn holds(&self, shard: ShardId) -> bool {
+        let held = self.held.borrow();
+        held.shards[usize::from(shard.0)] && held.is_sure()
+    }
+
+    /// Those held; `None` for all of them.
+    pub fn held(&self) -> Option<Vec<ShardId>> {
+        let held: Vec<_> = ShardId::all().filter(|shard| self.holds(*shard)).collect();
+        (held.len() < ShardId::COUNT).then_some(held)
+    }
+
+    /// How many are held: this hub's part of every limit that holds for all of them together.
+    pub fn count(&self) -> usize {
+        let held = self.held.borrow();
+        if held.is_sure() { held.count() } else { 0 }
+    }
+
+    /// Whether this hub's heartbeats come back to it, in words where they do not.
+    pub fn is_heard(&self) -> Result<(), String> {
+        let silent = "its heartbeats do not come back from the store, so it works nothing";
+        if self.held.borrow().is_sure() { Ok(()) } else { Err(silent.to_owned()) }
+    }
+
+    /// Tells when shards were gained or lost.
+    pub fn changes(&self) -> Changes {
+        let mut changes = self.held.subscribe();
+        // What is held already is news to who has just come.
+        changes.mark_changed();
+        Changes(changes)
+    }
+
+    /// All hubs that are known of, as they were a moment ago.
+    pub fn hubs(&self) -> Vec<HubReport> {
+        self.hubs.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True when the shards are others than before.
+    fn publish(&self, shards: [bool; ShardId::COUNT], until: Until) -> bool {
+        self.held.send_if_modified(|held| {
+            held.until = until;
+            std::mem::replace(&mut held.shards, shards) != shards
+        })
+    }
+
+    fn report(&self, hubs: Vec<HubReport>) {
+        *self.hubs.write().unwrap_or_else(PoisonError::into_inner) = hubs;
+    }
+}
+
+impl Held {
+    fn is_sure(&self) -> bool {
+        match self.until {
+            Until::ForGood => true,
+            Until::Then(at) => Instant::now() < at,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.shards.iter().filter(|held| **held).count()
+    }
+}
+
+/// News of shards gained and lost; the first comes at once.
+pub struct Changes(watch::Receiver<Held>);
+
+impl Changes {
+    /// Waits for the next change. Several in between are one.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // There is no sender any more, so there never will be any.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Takes shards and gives them away, until the hub stops.
+pub(super) async fn run(hub: Hub, head: Position, stopping: CancellationToken) -> Result<()> {
+    if !hub.store.is_ours_alone() {
+        return Keeper::new(hub).run(stopping).await;
+    }
+    if caught_up(&hub.due, head, &stopping).await {
+        hub.shards.publish([true; ShardId::COUNT], Until::ForGood);
+        hub.metrics.shards(ShardId::COUNT, 1);
+        let (epoch, state) = (Some(hub.epoch), HubState::Working);
+        hub.shards.report(vec![HubReport {
+            id: hub.id,
+            epoch,
+            state,
+            shards: ShardId::COUNT,
+            seen_at: None,
+        }]);
+        stopping.cancelled().await;
+    }
+    Ok(())
+}

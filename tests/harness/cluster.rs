@@ -1,0 +1,214 @@
+//! Several hubs in this process on one store, each with a door, a clock, a data directory and a way to the store of its own.
+
+use std::{collections::HashMap, net::TcpListener, path::Path, sync::Arc, time::Duration};
+
+use chancery::{clock::MovableClock, http::serve::bind, hub::Hub, lifecycle::Lifecycle};
+use domain::client::Role;
+use futures_util::{StreamExt as _, stream::BoxStream};
+use store::{Filter, Keeping, Page, Position, StoreError, embedded::EmbeddedStore};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::{
+    PATIENCE, QUICK,
+    api::{Api, text, wish},
+    browser::Browser,
+    client, config,
+    line::Line,
+    log::Event,
+    log_to_file,
+    microsoft::Microsoft,
+    named, start_hub,
+};
+
+pub(crate) struct Cluster {
+    pub(crate) microsoft: Microsoft,
+    pub(crate) store: Arc<dyn Keeping>,
+    /// Those that run, oldest first.
+    pub(crate) hubs: Vec<Member>,
+    overrides: Vec<(String, String)>,
+    /// Where people reach a hub, as they are told.
+    url: String,
+    socket: Option<TcpListener>,
+    started: usize,
+    /// How far the time was moved.
+    moved: Duration,
+    key: String,
+    directory: TempDir,
+}
+
+pub(crate) struct Member {
+    pub(crate) hub: Hub,
+    pub(crate) api: Api,
+    pub(crate) url: String,
+    pub(crate) clock: Arc<MovableClock>,
+    pub(crate) line: Arc<Line>,
+    lifecycle: Lifecycle,
+}
+
+impl Cluster {
+    /// With so many hubs and so many people, and short leases.
+    pub(crate) async fn start(hubs: usize, crowd: u32, overrides: &[(&str, &str)]) -> Self {
+        log_to_file();
+        let short = [
+            ("HUBS__HEARTBEAT_MS", "50"),
+            ("HUBS__LEASE_MS", "400"),
+            ("OUTBOUND__CONNECT_TIMEOUT_MS", "250"),
+            ("OUTBOUND__REQUEST_TIMEOUT_MS", "500"),
+            ("TOKENS__REFRESH_TIMEOUT_MS", "500"),
+        ];
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        std::fs::create_dir(&store).unwrap();
+        custody::KeyEncryptionKey::create_file(&directory.path().join("key")).unwrap();
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("http://localhost:{}", socket.local_addr().unwrap().port());
+        let mut cluster = Self {
+            microsoft: Microsoft::with_crowd(&url, crowd),
+            store: Arc::new(EmbeddedStore::open(&store, store::embedded::Options::default()).unwrap()),
+            hubs: Vec::new(),
+            overrides: named(QUICK).chain(named(&short)).chain(named(overrides)).collect(),
+            url,
+            socket: Some(socket),
+            started: 0,
+            moved: Duration::ZERO,
+            key: String::new(),
+            directory,
+        };
+        for _ in 0..hubs {
+            cluster.join().await;
+        }
+        cluster
+    }
+
+    /// One more hub, with data of its own.
+    pub(crate) async fn join(&mut self) -> &Member {
+        self.started += 1;
+        let home = self.directory.path().join(self.started.to_string());
+        std::fs::create_dir_all(home.join("data")).unwrap();
+        std::fs::copy(self.directory.path().join("key"), home.join("key")).unwrap();
+        let socket = self.socket.take().unwrap_or_else(|| bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        let url = format!("http://localhost:{}", socket.local_addr().unwrap().port());
+        let config = config(&home, &self.url, &self.microsoft, &self.overrides);
+        let (clock, lifecycle) = (Arc::new(MovableClock::new(self.moved)), Lifecycle::new());
+        let line = Arc::new(Line::new(self.store.clone()));
+        let hub = start_hub(line.clone(), config, &clock, &lifecycle, &socket).await.unwrap();
+        if self.key.is_empty() {
+            self.key = client(&hub, &url, "product", Role::Admin).await.key;
+        }
+        hub.clients.wait_for(self.store.head().await.unwrap(), PATIENCE).await.unwrap();
+        hub.keys.reload(&hub).await.unwrap();
+        let api = Api::new(&url, &self.key);
+        self.hubs.push(Member { hub, api, url, clock, line, lifecycle });
+        self.hubs.last().unwrap()
+    }
+
+    /// Moves the time, for all hubs and for Microsoft.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.moved += by;
+        self.microsoft.simulator.advance_clock(by);
+        self.hubs.iter().for_each(|member| _ = member.clock.advance(by));
+    }
+
+    /// Ends a hub in good order.
+    pub(crate) async fn stop(&mut self, at: usize) {
+        self.hubs.remove(at).end(PATIENCE).await;
+    }
+
+    /// Ends a hub from one moment to the next: nothing more of what it says reaches the store.
+    pub(crate) async fn kill(&mut self, at: usize) {
+        let member = self.hubs.remove(at);
+        member.line.hold_up();
+        member.end(Duration::ZERO).await;
+    }
+
+    /// Waits until the living hubs hold so many shards, in the order in which they were started.
+    pub(crate) async fn until_shares_are(&self, wanted: &[usize]) {
+        assert_eq!(wanted.len(), self.hubs.len());
+        let mut waiting: Vec<_> = self.hubs.iter().map(|member| member.hub.shards.changes()).collect();
+        let shared = async {
+            while self.shares() != wanted {
+                futures_util::future::select_all(waiting.iter_mut().map(|it| Box::pin(it.next()))).await;
+            }
+        };
+        let came = tokio::time::timeout(PATIENCE, shared).await.is_ok();
+        assert!(came, "the hubs hold {:?}, not {wanted:?}", self.shares());
+    }
+
+    pub(crate) fn shares(&self) -> Vec<usize> {
+        self.hubs.iter().map(|member| member.hub.shards.count()).collect()
+    }
+
+    /// The log from its beginning, and what comes.
+    pub(crate) fn log(&self) -> Log {
+        Log {
+            pages: self.store.follow(Position::START, Filter::all()),
+            events: Vec::new(),
+            ends: HashMap::new(),
+        }
+    }
+
+    /// Links accounts `u-1` and so on to the people of the crowd.
+    pub(crate) async fn link_crowd(&self, crowd: u32) {
+        for number in 1..=crowd {
+            let upn = upn(number);
+            let api = &self.hubs[0].api;
+            let body = wish(&format!("u-{number}"), Some(self.microsoft.person(&upn)));
+            let link = api.post("/v1/sign-ins", &format!("link/{number}"), &body).await;
+            let page = Browser::new().sign_in(&text(&link.body["url"]), &upn).await;
+            assert_eq!((page.status, page.title().as_str()), (200, "You are connected"), "{}", page.text);
+        }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Member {
+    async fn end(self, deadline: Duration) {
+        let Self { lifecycle, hub, .. } = self;
+        drop(hub);
+        let (_signal, signals) = mpsc::channel(1);
+        lifecycle.stop();
+        lifecycle.run(deadline, signals).await;
+    }
+}
+
+/// Somebody of the crowd.
+pub(crate) fn upn(number: u32) -> String {
+    format!("person-{number:05}@contoso.example")
+}
+
+/// The log as it grows.
+pub(crate) struct Log {
+    pages: BoxStream<'static, Result<Page, StoreError>>,
+    pub(crate) events: Vec<Event>,
+    /// The last word on each message.
+    pub(crate) ends: HashMap<String, String>,
+}
+
+impl Log {
+    /// Reads on until it is so.
+    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let read = async {
+            while !holds(self) {
+                let page = self.pages.next().await.unwrap().unwrap();
+                let hidden = |name: &str| name.starts_with('$') || name.starts_with("vault");
+                for recorded in page.events.iter().filter(|event| !hidden(event.stream.as_str())) {
+                    let event = Event::of(recorded);
+                    if ["lane.delivered.v1", "lane.unknown.v1"].contains(&event.name.as_str()) {
+                        self.ends.insert(text(&event.data["message"]), event.name.clone());
+                    }
+                    self.events.push(event);
+                }
+            }
+        };
+        let came = tokio::time::timeout(PATIENCE, read).await.is_ok();
+        assert!(came, "{what}: it did not come to that");
+    }
+
+    pub(crate) fn count(&self, name: &str) -> usize {
+        super::log::count(&self.events, name)
+    }
+}

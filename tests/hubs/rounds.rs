@@ -1,0 +1,159 @@
+//! Hubs are killed, held up and stopped while messages come in, again and again: each message is posted once, or recorded
+//! as unknown, and all shards are worked again.
+//!
+//! `CHANCERY_HUB_ROUNDS=200` makes it 200 rounds.
+
+use std::collections::HashMap;
+
+use crate::harness::{
+    cluster::{Cluster, Log, upn},
+    microsoft::HOUR,
+};
+
+/// Rounds if nothing is said.
+const ROUNDS: usize = 20;
+const PEOPLE: u32 = 20;
+
+/// A message that was acknowledged.
+struct Said {
+    id: String,
+    person: u32,
+    content: String,
+}
+
+/// Posts once each person's next messages, at this hub.
+async fn say(cluster: &Cluster, at: usize, said: &mut Vec<Said>, times: usize, what: &str) {
+    for time in 0..times {
+        for person in 1..=PEOPLE {
+            let content = format!("{what}, {time}, to {person}");
+            let id = cluster.hubs[at].api.send(&format!("u-{person}"), &content).await;
+            said.push(Said { id, person, content });
+        }
+    }
+}
+
+async fn until_all_have_ended(log: &mut Log, said: &[Said], what: &str) {
+    log.until(what, |log| said.iter().all(|message| log.ends.contains_key(&message.id))).await;
+}
+
+/// Once where it is said to be delivered, at most once where that is unknown, and each person's in order.
+fn hold(cluster: &Cluster, log: &Log, said: &[Said]) -> usize {
+    let mut unknown = 0;
+    for person in 1..=PEOPLE {
+        let arrived = cluster.microsoft.texts(&upn(person));
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, content) in arrived.iter().enumerate() {
+            places.entry(content).or_default().push(place);
+        }
+        let mut last = None;
+        for message in said.iter().filter(|message| message.person == person) {
+            let times = places.get(message.content.as_str()).map_or(&[][..], Vec::as_slice);
+            if log.ends[&message.id] == "lane.delivered.v1" {
+                assert_eq!(times.len(), 1, "{}", message.content);
+                assert!(last < times.first(), "{} came out of order", message.content);
+                last = times.first();
+            } else {
+                unknown += 1;
+                assert!(times.len() <= 1, "{} came {} times", message.content, times.len());
+            }
+        }
+    }
+    unknown
+}
+
+fn of_claims(cluster: &Cluster, log: &Log) {
+    let claims = log.count("connection.refresh-started.v1");
+    let calls = cluster.microsoft.count("token.refresh");
+    assert!(calls <= claims as u64, "{calls} calls for {claims} claims");
+    assert_eq!(log.count("connection.reauthorization-required.v1"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_hundred_messages_each_is_posted_once_though_a_hub_dies_among_them() {
+    let mut cluster = Cluster::start(2, PEOPLE, &[]).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.link_crowd(PEOPLE).await;
+    let (mut said, mut log) = (Vec::new(), cluster.log());
+    say(&cluster, 1, &mut said, 5, "before").await;
+    cluster.kill(0).await;
+    say(&cluster, 0, &mut said, 5, "after").await;
+    cluster.until_shares_are(&[256]).await;
+    until_all_have_ended(&mut log, &said, "all have ended").await;
+    let unknown = hold(&cluster, &log, &said);
+    assert!(unknown <= 20, "{unknown} are unknown");
+    of_claims(&cluster, &log);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn round_after_round_nothing_is_lost_and_nothing_sent_twice() {
+    let rounds = std::env::var("CHANCERY_HUB_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
+    let mut cluster = Cluster::start(2, PEOPLE, &[]).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.link_crowd(PEOPLE).await;
+    let (mut said, mut log) = (Vec::new(), cluster.log());
+    for round in 0..rounds {
+        let what = format!("round {round}");
+        say(&cluster, 1, &mut said, 1, &what).await;
+        if round % 5 == 4 {
+            // Tokens have to be refreshed.
+            cluster.advance(2 * HOUR);
+        }
+        match round % 4 {
+            0 => cluster.kill(0).await,
+            1 => cluster.stop(0).await,
+            2 => cluster.hubs[0].line.hold_up(),
+            _ => cluster.hubs[0].line.hold_up_after("lane.delivery-started.v1"),
+        }
+        let survivor = cluster.hubs.len() - 1;
+        say(&cluster, survivor, &mut said, 1, &format!("{what}, disturbed")).await;
+        match round % 4 {
+            0 | 1 => {
+                cluster.until_shares_are(&[256]).await;
+                cluster.join().await;
+            }
+            2 => {
+                cluster.until_shares_are(&[0, 256]).await;
+                cluster.hubs[0].line.let_go();
+            }
+            _ => {
+                cluster.hubs[0].line.held_up().await;
+                until_all_have_ended(&mut log, &said, &format!("{what}: without the first")).await;
+                cluster.hubs[0].line.let_go();
+            }
+        }
+        cluster.until_shares_are(&[128, 128]).await;
+        until_all_have_ended(&mut log, &said, &what).await;
+    }
+    let unknown = hold(&cluster, &log, &said);
+    of_claims(&cluster, &log);
+    println!(
+        "{rounds} rounds, {} messages, {unknown} unknown, {} shards taken",
+        said.len(),
+        log.count("shard.taken.v1")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_learns_too_late_that_it_may_send_does_not() {
+    let cluster = Cluster::start(2, PEOPLE, &[("DELIVERY__UNKNOWN", "resend")]).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.link_crowd(PEOPLE).await;
+    let shard = |person: u32| cluster.microsoft.person(&upn(person)).connection().shard();
+    let person = (1..=PEOPLE).find(|person| cluster.hubs[0].hub.shards.holds(shard(*person))).unwrap();
+    let mut log = cluster.log();
+    cluster.hubs[0].line.hold_up_after("lane.delivery-started.v1");
+    let id = cluster.hubs[1].api.send(&format!("u-{person}"), "Once").await;
+    cluster.hubs[0].line.held_up().await;
+    log.until("the other hub sends it", |log| {
+        log.ends.get(&id).is_some_and(|end| end == "lane.delivered.v1")
+    })
+    .await;
+    cluster.hubs[0].line.let_go();
+    cluster.until_shares_are(&[128, 128]).await;
+    // One more by each, so that whatever the first hub had begun is over.
+    for number in 1..=PEOPLE {
+        let id = cluster.hubs[0].api.send(&format!("u-{number}"), "After").await;
+        log.until("an outcome", |log| log.ends.contains_key(&id)).await;
+    }
+    assert_eq!(cluster.microsoft.texts(&upn(person)), ["Once", "After"]);
+}

@@ -1,0 +1,161 @@
+//! Who works what, as hubs come and go.
+
+use microsoft_simulator::Kind;
+use reqwest::Method;
+
+use crate::harness::{
+    PATIENCE,
+    api::{answer, drawn, text},
+    browser::Browser,
+    cluster::{Cluster, Log, Member, upn},
+    microsoft::{ADA, HOUR},
+};
+
+/// Leases so long that nothing in a test comes of one that ends.
+const NEVER: &[(&str, &str)] = &[("HUBS__LEASE_MS", "600000")];
+
+#[tokio::test]
+async fn hubs_that_come_get_their_part_and_hubs_that_go_give_theirs_back_at_once() {
+    let mut cluster = Cluster::start(1, 0, NEVER).await;
+    cluster.until_shares_are(&[256]).await;
+    cluster.join().await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.join().await;
+    let mut log = cluster.log();
+    until_even(&cluster, 3).await;
+    cluster.stop(1).await;
+    until_even(&cluster, 2).await;
+    cluster.stop(0).await;
+    cluster.until_shares_are(&[256]).await;
+    let hubs = cluster.hubs[0].hub.shards.hubs();
+    let working: Vec<_> = hubs.iter().filter(|hub| hub.shards > 0).map(|hub| (hub.id, hub.shards)).collect();
+    assert_eq!(working, [(cluster.hubs[0].hub.id, 256)]);
+    log.until("two have left", |log| {
+        log.events.iter().filter(|event| event.data["leaving"] == true).count() == 2
+    })
+    .await;
+}
+
+/// Waits until so many hubs have all shards, none more than one more than another.
+async fn until_even(cluster: &Cluster, hubs: usize) {
+    let least = 256 / hubs;
+    let mut changes: Vec<_> = cluster.hubs.iter().map(|member| member.hub.shards.changes()).collect();
+    let even = async {
+        loop {
+            let shares = cluster.shares();
+            if shares.iter().sum::<usize>() == 256 && shares.iter().all(|share| *share >= least) {
+                return;
+            }
+            futures_util::future::select_all(changes.iter_mut().map(|it| Box::pin(it.next()))).await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, even).await.is_ok();
+    assert!(came, "{:?}", cluster.shares());
+}
+
+#[tokio::test]
+async fn what_a_dead_hub_had_is_worked_by_the_others() {
+    let mut cluster = Cluster::start(3, 0, &[]).await;
+    until_even(&cluster, 3).await;
+    cluster.kill(0).await;
+    until_even(&cluster, 2).await;
+    cluster.kill(0).await;
+    cluster.until_shares_are(&[256]).await;
+}
+
+#[tokio::test]
+async fn a_hub_that_is_cut_off_works_nothing_says_so_and_comes_back() {
+    let cluster = Cluster::start(2, 0, &[]).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.hubs[0].line.hold_up();
+    cluster.until_shares_are(&[0, 256]).await;
+    let ready = cluster.hubs[0].api.get("/health/ready").await;
+    assert_eq!(ready.status, 503);
+    let failing = ready.body["checks"].as_array().unwrap().iter().find(|check| check["ready"] == false);
+    assert_eq!(failing.unwrap()["name"], "heartbeat");
+    cluster.hubs[0].line.let_go();
+    cluster.until_shares_are(&[128, 128]).await;
+}
+
+#[tokio::test]
+async fn clocks_that_are_moved_by_hours_move_no_shard() {
+    let cluster = Cluster::start(2, 0, &[]).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    let mut log = cluster.log();
+    let head = cluster.store.head().await.unwrap();
+    log.until("the present", |log| log.events.last().is_some_and(|event| event.position >= head)).await;
+    let moved = |log: &Log| log.count("shard.taken.v1") + log.count("shard.released.v1");
+    let (before, beats) = (moved(&log), log.count("hub.heartbeat.v1"));
+    cluster.hubs[1].clock.advance(5 * HOUR);
+    // Two leases and more.
+    log.until("beats", |log| log.count("hub.heartbeat.v1") > beats + 40).await;
+    assert_eq!((moved(&log), cluster.shares()), (before, vec![128, 128]));
+}
+
+#[tokio::test]
+async fn a_sign_in_begun_at_one_hub_is_finished_at_another() {
+    let cluster = Cluster::start(2, 0, &[]).await;
+    let [one, other] = &cluster.hubs[..] else { panic!("two hubs") };
+    let at = |member: &Member, url: &str| url.replace(&one.url, &member.url);
+    let link = one.api.invite("u-1", None).await;
+    let mut browser = Browser::new();
+    let callback = browser.callback(&at(other, &link.url), ADA).await;
+    let page = browser.get(&at(one, &callback)).await;
+    assert!(page.location.is_some(), "{}", page.text);
+    assert_eq!(other.api.confirm(&link.id, &page.code()).await.status, 204);
+    assert_eq!(one.api.sign_in(&link.id).await["status"], "completed");
+    let id = other.api.send("u-1", "Hello").await;
+    let mut log = cluster.log();
+    log.until("the message arrives", |log| log.ends.contains_key(&id)).await;
+    assert_eq!(cluster.microsoft.texts(ADA), ["Hello"]);
+}
+
+#[tokio::test]
+async fn a_key_revoked_at_one_hub_is_refused_by_the_other() {
+    let cluster = Cluster::start(2, 0, &[]).await;
+    let [one, other] = &cluster.hubs[..] else { panic!("two hubs") };
+    let create = serde_json::json!({ "id": "auditor", "role": "auditor" });
+    assert_eq!(one.api.post("/v1/clients", &drawn(), &create).await.status, 201);
+    let key =
+        answer(one.api.request(Method::POST, "/v1/clients/auditor/keys").json(&serde_json::json!({}))).await;
+    let auditor = other.api.with_key(&text(&key.body["key"]));
+    let until = async |status| {
+        while auditor.get("/v1/tenants").await.status != status {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, until(200)).await.expect("the key is good at the other hub");
+    let path = format!("/v1/clients/auditor/keys/{}", text(&key.body["key_id"]));
+    assert_eq!(answer(one.api.request(Method::DELETE, &path)).await.status, 204);
+    tokio::time::timeout(PATIENCE, until(401)).await.expect("the key is refused at the other hub");
+}
+
+#[tokio::test]
+async fn a_breaker_that_one_hub_opened_holds_the_other_back_too() {
+    let cluster = Cluster::start(2, 8, &[("DELIVERY__BREAKER_UNKNOWNS", "2")]).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.link_crowd(8).await;
+    let of = |at: usize| {
+        let shard = |number: u32| cluster.microsoft.person(&upn(number)).connection().shard();
+        (1..=8).find(|number| cluster.hubs[at].hub.shards.holds(shard(*number))).unwrap()
+    };
+    let (first, second) = (of(0), of(1));
+    let api = &cluster.hubs[0].api;
+    let mut log = cluster.log();
+    // Both have asked once, and heard that nothing is wrong.
+    for number in [first, second] {
+        let id = api.send(&format!("u-{number}"), "Before").await;
+        log.until("an outcome", |log| log.ends.contains_key(&id)).await;
+    }
+    cluster.microsoft.faults("graph.me", 1000, Kind::Status { status: 503, retry_after_seconds: None });
+    cluster.microsoft.fault("graph.post", Kind::AcceptThenStatus { status: 504 });
+    api.send(&format!("u-{first}"), "Doubted").await;
+    log.until("the breaker", |log| log.count("tenant.breaker-opened.v1") == 1).await;
+    let held = api.send(&format!("u-{second}"), "Held").await;
+    // Nobody but the other hub has anything to ask for.
+    cluster.microsoft.called("graph.me", 3).await;
+    assert_eq!(cluster.microsoft.texts(&upn(second)), ["Before"]);
+    cluster.microsoft.simulator.clear_faults();
+    log.until("it goes on", |log| log.ends.contains_key(&held)).await;
+    assert_eq!(log.count("tenant.breaker-opened.v1"), 1);
+}
