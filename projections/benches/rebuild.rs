@@ -201,5 +201,5 @@ fn append(number: u64, connection: u64, count: u64) -> Append {
     };
     let category = <Connection as domain::Aggregate>::CATEGORY;
     let stream = StreamName::new(format!("{category}-{}", person.connection()));
-    Append { stream, expected: Expected::Any, events: vec![event] }
+    Append { stream, expected: Expected::Any, events: vec![event], line: None }
 }

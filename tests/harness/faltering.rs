@@ -106,7 +106,7 @@ impl EventStore for Faltering {
 
     async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
         let mut answers = Vec::new();
-        for Append { stream, expected, events } in appends {
+        for Append { stream, expected, events, .. } in appends {
             answers.push(self.append(&stream, expected, events).await);
         }
         answers

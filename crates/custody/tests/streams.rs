@@ -28,8 +28,8 @@ async fn served() -> String {
     format!("esdb://{address}?tls=false")
 }
 
-async fn connect(server: &str) -> Arc<dyn Keeping> {
-    Arc::new(EventStoreDb::connect(server, eventstoredb::Options::default()).await.unwrap())
+fn connect(server: &str) -> Arc<dyn Keeping> {
+    Arc::new(EventStoreDb::new(server.parse().unwrap(), eventstoredb::Options::default()).unwrap())
 }
 
 mod on_the_embedded_store {
@@ -43,7 +43,7 @@ mod on_the_embedded_store {
 mod over_the_wire {
     use super::*;
 
-    chancery_custody::vault_contract!(Arc::new(StreamVault::new(connect(&served().await).await)));
+    chancery_custody::vault_contract!(Arc::new(StreamVault::new(connect(&served().await))));
 }
 
 fn grant() -> EntryId {
@@ -64,7 +64,7 @@ fn holds(directory: &TempDir, bytes: &[u8]) -> bool {
 
 #[tokio::test]
 async fn two_values_are_kept_until_the_former_is_forgotten() {
-    let store = connect(&served().await).await;
+    let store = connect(&served().await);
     let vault = StreamVault::new(store.clone());
     for generation in 1..=5 {
         vault.put(&grant(), version(generation, generation), b"tokens").await.unwrap();
@@ -98,7 +98,7 @@ async fn no_file_of_the_embedded_store_holds_what_was_forgotten_or_destroyed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_hubs_that_put_at_once_one_wins_and_the_other_is_told() {
     let server = served().await;
-    let hubs = [StreamVault::new(connect(&server).await), StreamVault::new(connect(&server).await)];
+    let hubs = [StreamVault::new(connect(&server)), StreamVault::new(connect(&server))];
     let values: [&[u8]; 2] = [b"of the one", b"of the other"];
     for generation in 1..=50 {
         let id = grant();
@@ -120,7 +120,7 @@ async fn of_two_hubs_that_put_at_once_one_wins_and_the_other_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_put_never_outlives_a_destruction_by_another_hub() {
     let server = served().await;
-    let (one, other) = (StreamVault::new(connect(&server).await), StreamVault::new(connect(&server).await));
+    let (one, other) = (StreamVault::new(connect(&server)), StreamVault::new(connect(&server)));
     for number in 0..20 {
         let id = EntryId::new(Kind::Person, number.to_string());
         let (put, destroyed) = tokio::join!(one.put(&id, version(1, 1), b"key"), other.destroy(&id));

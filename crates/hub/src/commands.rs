@@ -132,6 +132,15 @@ pub enum Failure<R> {
     Contended(StreamName),
 }
 
+/// What [`Commands::begin_many`] begins a stream with.
+pub struct Beginning<A: Aggregate> {
+    pub id: String,
+    pub command_id: CommandId,
+    pub command: A::Command,
+    /// Whose order it has to keep; see [`Append::line`].
+    pub line: Option<Arc<str>>,
+}
+
 /// Loads, decides, appends.
 pub struct Commands {
     store: Arc<dyn EventStore>,
@@ -189,11 +198,7 @@ impl Commands {
     }
 
     /// Begins many streams with one append each, committed together where the store can. The answers come in order.
-    pub async fn begin_many<A>(
-        &self,
-        commands: Vec<(String, CommandId, A::Command)>,
-        context: &Context,
-    ) -> Vec<Answer<A>>
+    pub async fn begin_many<A>(&self, commands: Vec<Beginning<A>>, context: &Context) -> Vec<Answer<A>>
     where
         A: Aggregate,
         A::Command: Clone,
@@ -201,7 +206,7 @@ impl Commands {
         let mut answers: Vec<Option<Answer<A>>> = Vec::with_capacity(commands.len());
         let mut appends = Vec::new();
         let mut waiting = Vec::new();
-        for (index, (id, command_id, command)) in commands.iter().enumerate() {
+        for (index, Beginning { id, command_id, command, line }) in commands.iter().enumerate() {
             match A::default().decide(command.clone()) {
                 Err(refusal) => answers.push(Some(Err(Failure::Refused(refusal)))),
                 Ok(events) => {
@@ -211,6 +216,7 @@ impl Commands {
                         stream: stream::<A>(id),
                         expected: Expected::NoStream,
                         events: new,
+                        line: line.clone(),
                     });
                     waiting.push((index, events, recorded_at));
                     answers.push(None);
@@ -220,7 +226,7 @@ impl Commands {
         let results = self.store.append_many(appends).await;
         results.iter().flatten().for_each(|appended| self.wrote(appended));
         for ((index, events, recorded_at), result) in waiting.into_iter().zip(results) {
-            let (id, command_id, command) = &commands[index];
+            let Beginning { id, command_id, command, .. } = &commands[index];
             answers[index] = Some(match result {
                 Ok(appended) => {
                     let after = Loaded::default().after(&events, appended, recorded_at, command_id);

@@ -53,7 +53,7 @@ async fn fill(dir: &Path) {
             let stream = StreamName::new(support::stream_name(number % STREAMS));
             let revision = number / STREAMS;
             let expected = revision.checked_sub(1).map_or(Expected::NoStream, Expected::Revision);
-            Append { stream, expected, events: vec![support::event(number)] }
+            Append { stream, expected, events: vec![support::event(number)], line: None }
         });
         assert!(store.append_many(appends.collect()).await.iter().all(Result::is_ok));
     }

@@ -38,6 +38,7 @@ macro_rules! contract_suite {
             a_refused_append_leaves_nothing,
             an_append_stands_together_among_others,
             appends_of_one_call_stand_or_fail_alone_and_in_order,
+            appends_of_one_line_happen_in_order_whatever_their_streams,
             many_writers_of_one_stream_never_share_a_revision,
             a_stream_is_read_both_ways_from_anywhere,
             the_log_is_read_in_pages,
@@ -240,6 +241,7 @@ pub async fn appends_of_one_call_stand_or_fail_alone_and_in_order(store: Store) 
         stream: stream.clone(),
         expected,
         events: events(count),
+        line: None,
     };
     let answers = store
         .append_many(vec![
@@ -259,8 +261,23 @@ pub async fn appends_of_one_call_stand_or_fail_alone_and_in_order(store: Store) 
     conflicts(answers[1].clone(), &one, Some(1));
     assert!(matches!(answers[4], Err(StoreError::Invalid(_))));
     conflicts(answers[5].clone(), &other, Some(0));
-    assert!(answers.iter().flatten().is_sorted_by(|a, b| a.position < b.position));
     assert!(store.append_many(Vec::new()).await.is_empty());
+}
+
+pub async fn appends_of_one_line_happen_in_order_whatever_their_streams(store: Store) {
+    let category = fresh_category("ordered");
+    let append = |number: usize| Append {
+        stream: StreamName::new(format!("{category}-{number}")),
+        expected: Expected::NoStream,
+        events: events(1),
+        line: Some(format!("line {}", number % 3).into()),
+    };
+    let answers = store.append_many((0..60).map(append).collect()).await;
+    let positions: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().position).collect();
+
+    for line in 0..3 {
+        assert!(positions.iter().skip(line).step_by(3).is_sorted_by(|before, after| before < after));
+    }
 }
 
 pub async fn many_writers_of_one_stream_never_share_a_revision(store: Store) {

@@ -186,6 +186,8 @@ pub struct Append {
     pub stream: StreamName,
     pub expected: Expected,
     pub events: Vec<NewEvent>,
+    /// Appends of one line happen in the given order even where they are to different streams.
+    pub line: Option<Arc<str>>,
 }
 
 /// Why the store did not do as asked, by what the caller should do.
@@ -279,8 +281,9 @@ pub trait EventStore: Send + Sync + 'static {
         events: Vec<NewEvent>,
     ) -> Result<Appended, StoreError>;
 
-    /// Several appends, each on its own: one may conflict while another succeeds. Appends to one stream happen in the
-    /// given order; the answers come in that order too. A backend may commit them together.
+    /// Several appends, each on its own: one may conflict while another succeeds. Appends of one line, and those without
+    /// one to the same stream, happen in the given order; the answers come in that order too. A backend may commit them
+    /// together. Where one of a line is `Unavailable` or `Uncertain`, those behind it are `Unavailable`.
     async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>>;
 
     /// At most `limit` events of a stream, from `from` on (inclusive; backward from `u64::MAX` means from the end).

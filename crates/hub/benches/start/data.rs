@@ -205,7 +205,7 @@ fn to<E: Serialize>(stream: String, revision: u64, events: &[E], person: PersonI
         }
     };
     let events = events.iter().zip(0..).map(new).collect();
-    Append { stream: StreamName::new(stream), expected, events }
+    Append { stream: StreamName::new(stream), expected, events, line: None }
 }
 
 fn person(number: u64) -> PersonId {

@@ -16,7 +16,7 @@ use store::Position;
 use uuid::Uuid;
 
 use crate::{
-    commands::{Context, Failure, LoadError},
+    commands::{Beginning, Context, Failure, LoadError},
     http::auth::Caller,
     hub::Hub,
 };
@@ -92,12 +92,16 @@ pub async fn accept_many(
     }
     let commands = ready
         .iter()
-        .map(|(_, id, accepted)| {
-            (id.to_string(), command_id(accepted), Command::Accept(Box::new(accepted.clone())))
+        .map(|(_, id, accepted)| Beginning {
+            id: id.to_string(),
+            command_id: command_id(accepted),
+            command: Command::Accept(Box::new(accepted.clone())),
+            // Where a message stands in its lane is said by the log.
+            line: Some(format!("lane-{}", accepted.lane).into()),
         })
         .collect();
     let batch = context(caller, MessageId(hub.ids.uuid()));
-    let done = hub.commands.begin_many::<Message>(commands, &batch).await;
+    let done = hub.commands.begin_many(commands, &batch).await;
     for ((index, id, _), done) in ready.into_iter().zip(done) {
         answers[index] = Some(receipt(id, done.map(crate::commands::Done::into_after)));
     }

@@ -152,7 +152,7 @@ impl EventStore for EmbeddedStore {
         expected: Expected,
         events: Vec<NewEvent>,
     ) -> Result<Appended, StoreError> {
-        let append = Append { stream: stream.clone(), expected, events };
+        let append = Append { stream: stream.clone(), expected, events, line: None };
         self.append_many(vec![append]).await.remove(0)
     }
 

@@ -79,7 +79,7 @@ async fn closing_finishes_what_waits_to_be_written() {
     let (answer, answers) = oneshot::channel();
     let append = |number: u128| {
         let stream = StreamName::new(format!("thing-{number}"));
-        Append { stream, expected: Expected::NoStream, events: vec![event(number)] }
+        Append { stream, expected: Expected::NoStream, events: vec![event(number)], line: None }
     };
     let job = Job { work: Work::Append((0..100).map(append).collect()), answer };
     first.jobs.as_ref().unwrap().try_send(job).ok().unwrap();
@@ -108,7 +108,7 @@ async fn a_read_passes_stretches_that_match_nothing() {
     let store = store(dir.path());
     let noise = (0..20).map(|number| {
         let stream = StreamName::new(format!("noise-{number}"));
-        Append { stream, expected: Expected::NoStream, events: (0..1000).map(event).collect() }
+        Append { stream, expected: Expected::NoStream, events: (0..1000).map(event).collect(), line: None }
     });
     store.append_many(noise.collect()).await.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
     let wanted = StreamName::new("wanted-1");

@@ -217,7 +217,7 @@ impl<'a> Group<'a> {
 
     /// The outer error is the file's and fails the group; the inner one is this append's own.
     fn append(&mut self, append: &Append) -> Result<Answer, rusqlite::Error> {
-        let Append { stream, expected, events } = append;
+        let Append { stream, expected, events, .. } = append;
         if let Err(refused) = check(events) {
             return Ok(Err(refused));
         }
@@ -353,7 +353,7 @@ mod tests {
             data: vec![7; bytes].into(),
             metadata: "{}".into(),
         };
-        Append { stream: StreamName::new(stream), expected, events: vec![event] }
+        Append { stream: StreamName::new(stream), expected, events: vec![event], line: None }
     }
 
     /// Each append as a job of its own, all in one group.

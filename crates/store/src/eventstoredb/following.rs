@@ -2,7 +2,7 @@
 //!
 //! A task takes from the subscription, because what waits for its next event must not be broken off in the middle. A
 //! subscription on which nothing came for a while is dropped and begun anew behind what was seen last: it may be dead
-//! without anybody having been told.
+//! without anybody having been told. If the new one does not even begin, the whole connection is, and is made anew.
 
 use std::sync::Arc;
 
@@ -10,13 +10,24 @@ use eventstore::{Error, SubscribeToAllOptions, SubscriptionEvent};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Connection, behind, for_server, recorded};
-use crate::{Filter, Page, Position, StoreError};
+use super::{
+    connection::{Connection, as_user},
+    reading::{behind, for_server, recorded},
+};
+use crate::{Filter, Page, Position, Recorded, StoreError};
 
 /// Events of a page at most, and how many wait to be put on one.
 const PAGE: usize = 1024;
 
 type Said = Result<SubscriptionEvent, Error>;
+
+struct Begun {
+    said: mpsc::Receiver<Said>,
+    /// Of the client.
+    generation: u64,
+    /// It said something.
+    speaks: bool,
+}
 
 struct Follower {
     connection: Arc<Connection>,
@@ -24,11 +35,13 @@ struct Follower {
     /// What was looked at last.
     upto: Position,
     /// `None` until it is begun, and after silence.
-    said: Option<mpsc::Receiver<Said>>,
+    subscription: Option<Begun>,
     /// The server has said that there is nothing further for now.
     live: bool,
     /// It has still to be passed on that the head was reached.
     reached: bool,
+    /// It was, and nothing has come since.
+    told: bool,
 }
 
 pub(super) fn follow(
@@ -36,7 +49,9 @@ pub(super) fn follow(
     after: Position,
     filter: Filter,
 ) -> BoxStream<'static, Result<Page, StoreError>> {
-    let follower = Follower { connection, filter, upto: after, said: None, live: false, reached: false };
+    let (upto, subscription) = (after, None);
+    let follower =
+        Follower { connection, filter, upto, subscription, live: false, reached: false, told: false };
     stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
         let page = follower.next().await;
@@ -48,72 +63,99 @@ pub(super) fn follow(
 
 impl Follower {
     async fn next(&mut self) -> Result<Page, StoreError> {
-        let mut events = Vec::new();
-        if std::mem::take(&mut self.reached) {
-            return Ok(Page { events, upto: self.upto, at_head: true });
+        loop {
+            if std::mem::take(&mut self.reached) {
+                self.told = true;
+                return Ok(Page { events: Vec::new(), upto: self.upto, at_head: true });
+            }
+            let before = self.upto;
+            let events = self.take().await?;
+            if !events.is_empty() {
+                return Ok(Page { events, upto: self.upto, at_head: false });
+            }
+            self.reached |= self.live && self.upto > before;
+            if self.upto > before && !self.reached {
+                return Ok(Page { events, upto: self.upto, at_head: false });
+            }
         }
+    }
+
+    /// What is said next, and what has been said meanwhile.
+    async fn take(&mut self) -> Result<Vec<Recorded>, StoreError> {
+        let mut events = Vec::new();
         let mut said = self.wait().await?;
         loop {
             match said {
                 SubscriptionEvent::EventAppeared(event) => {
                     let event = recorded(&event)?;
                     self.upto = event.position;
-                    self.reached = self.live;
+                    (self.reached, self.told) = (self.live, false);
                     events.push(event);
                 }
                 SubscriptionEvent::Checkpoint(position) => {
                     self.upto = self.upto.max(Position(position.commit));
                 }
-                SubscriptionEvent::CaughtUp(_) => (self.live, self.reached) = (true, true),
+                SubscriptionEvent::CaughtUp(_) => (self.live, self.reached) = (true, !self.told),
+                SubscriptionEvent::FellBehind(_) => self.live = false,
                 _ => {}
             }
             if events.len() >= PAGE {
-                break;
+                return Ok(events);
             }
-            let Some(next) = self.said.as_mut().and_then(|said| said.try_recv().ok()) else { break };
-            said = next.map_err(|error| self.connection.failed(&error))?;
+            let Some(begun) = &mut self.subscription else { return Ok(events) };
+            let Ok(next) = begun.said.try_recv() else { return Ok(events) };
+            let generation = begun.generation;
+            said = next.map_err(|error| self.connection.failed(generation, &error))?;
         }
-        let at_head = events.is_empty() && (std::mem::take(&mut self.reached) || self.live);
-        Ok(Page { events, upto: self.upto, at_head })
     }
 
     /// The next thing said, by a subscription begun anew where there is none that speaks.
     async fn wait(&mut self) -> Result<SubscriptionEvent, StoreError> {
         loop {
-            if self.said.is_none() {
-                self.said = Some(self.subscribe());
-            }
-            let Some(said) = &mut self.said else { continue };
-            match timeout(self.connection.options.silence, said.recv()).await {
-                Ok(Some(said)) => return said.map_err(|error| self.connection.failed(&error)),
+            let begun = match &mut self.subscription {
+                Some(begun) => begun,
+                none => none.insert(subscribe(&self.connection, self.upto, &self.filter)),
+            };
+            match timeout(self.connection.options.silence, begun.said.recv()).await {
+                Ok(Some(Ok(said))) => {
+                    begun.speaks = true;
+                    if !matches!(said, SubscriptionEvent::Confirmed(_)) {
+                        return Ok(said);
+                    }
+                }
+                Ok(Some(Err(error))) => return Err(self.connection.failed(begun.generation, &error)),
                 Ok(None) => return Err(StoreError::Unavailable("the subscription ended".into())),
-                Err(_) => (self.said, self.live) = (None, false),
+                Err(_) => {
+                    if !begun.speaks {
+                        self.connection.renew(begun.generation);
+                    }
+                    (self.subscription, self.live, self.told) = (None, false, false);
+                }
             }
         }
     }
+}
 
-    fn subscribe(&self) -> mpsc::Receiver<Said> {
-        let options = SubscribeToAllOptions::default().position(behind(self.upto));
-        let options = match for_server(&self.filter) {
-            Some(filter) => options.filter(filter),
-            None => options,
-        };
-        let client = self.connection.client();
-        let (say, said) = mpsc::channel(PAGE);
-        tokio::spawn(async move {
-            let mut subscription = client.subscribe_to_all(&options).await;
-            loop {
-                let next = tokio::select! {
-                    next = subscription.next_subscription_event() => next,
-                    () = say.closed() => return,
-                };
-                let ended = next.is_err();
-                let confirmed = matches!(next, Ok(SubscriptionEvent::Confirmed(_)));
-                if !confirmed && say.send(next).await.is_err() || ended {
-                    return;
-                }
+fn subscribe(connection: &Connection, after: Position, filter: &Filter) -> Begun {
+    let options = as_user!(connection, SubscribeToAllOptions::default().position(behind(after)));
+    let options = match for_server(filter) {
+        Some(filter) => options.filter(filter),
+        None => options,
+    };
+    let (generation, client) = connection.client();
+    let (say, said) = mpsc::channel(PAGE);
+    tokio::spawn(async move {
+        let mut subscription = client.subscribe_to_all(&options).await;
+        loop {
+            let next = tokio::select! {
+                next = subscription.next_subscription_event() => next,
+                () = say.closed() => return,
+            };
+            let ended = next.is_err();
+            if say.send(next).await.is_err() || ended {
+                return;
             }
-        });
-        said
-    }
+        }
+    });
+    Begun { said, generation, speaks: false }
 }

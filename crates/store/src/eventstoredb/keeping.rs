@@ -2,11 +2,11 @@
 //!
 //! Metadata is replaced as a whole, so what else it says is read first and written again, at the exact revision.
 
-use eventstore::{Error, TombstoneStreamOptions};
+use eventstore::TombstoneStreamOptions;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::Connection;
+use super::connection::{CallError, Connection, as_user, within};
 use crate::{
     ContentType, Direction, Expected, NewEvent, StoreError, StreamName, keeping, served::METADATA_EVENT,
 };
@@ -33,11 +33,15 @@ impl Connection {
     }
 
     pub(super) async fn delete_for_good(&self, stream: &StreamName) -> Result<(), StoreError> {
-        let deleted =
-            self.client().tombstone_stream(stream.as_str(), &TombstoneStreamOptions::default()).await;
-        match deleted {
-            Ok(_) | Err(Error::ResourceDeleted) => Ok(()),
-            Err(error) => Err(self.failed(&error)),
+        let options = &as_user!(self, TombstoneStreamOptions::default());
+        let patience = self.options.patience;
+        let deleted = self.call(|client| async move {
+            within(patience, client.tombstone_stream(stream.as_str(), options)).await
+        });
+        match deleted.await {
+            Ok(_) | Err(CallError::Missing | CallError::Deleted) => Ok(()),
+            Err(CallError::Failed(StoreError::Unavailable(why))) => Err(StoreError::Uncertain(why)),
+            Err(CallError::Failed(error)) => Err(error),
         }
     }
 
