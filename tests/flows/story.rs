@@ -194,3 +194,21 @@ async fn who_writes_and_then_looks_finds_what_was_written() {
         assert_eq!(list.body["items"].as_array().unwrap().len(), usize::try_from(seen).unwrap(), "{list:?}");
     }
 }
+
+#[tokio::test]
+async fn what_the_hub_does_of_itself_names_the_event_that_it_follows_from() {
+    let world = World::start().await;
+    world.link("u-1001", ADA).await;
+    world.deliver("u-1001", "Hello").await;
+    let events = world.events().await;
+    let find = |name: &str| events.iter().find(|event| event.name == name).unwrap();
+    for (effect, cause) in [
+        ("account.linked.v1", "signin.completed.v1"),
+        ("connection.linked.v1", "signin.completed.v1"),
+        ("signin.settled.v1", "signin.completed.v1"),
+        ("lane.delivery-started.v1", "message.accepted.v1"),
+        ("lane.delivered.v1", "message.accepted.v1"),
+    ] {
+        assert_eq!(find(effect).metadata["$causationId"], find(cause).id.to_string(), "{effect}");
+    }
+}

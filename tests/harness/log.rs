@@ -10,6 +10,7 @@ use super::{PATIENCE, World, api::Api};
 /// A recorded event, read.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
+    pub(crate) id: uuid::Uuid,
     pub(crate) stream: String,
     pub(crate) name: String,
     pub(crate) data: Value,
@@ -20,6 +21,7 @@ pub(crate) struct Event {
 impl Event {
     pub(crate) fn of(recorded: &Recorded) -> Self {
         Self {
+            id: recorded.id,
             stream: recorded.stream.to_string(),
             name: recorded.name.to_string(),
             data: serde_json::from_slice(&recorded.data).unwrap(),

@@ -23,6 +23,7 @@ use store::{
     Append, Appended, ContentType, Direction, EventStore, Expected, NewEvent, Position, StoreError,
     StreamName,
 };
+use uuid::Uuid;
 
 pub use self::loaded::{Loaded, metadata};
 use self::states::States;
@@ -44,7 +45,8 @@ pub struct Context {
     pub actor: String,
     /// What belongs together: a request's id, or the causing event's own correlation.
     pub correlation_id: String,
-    pub causation_id: Option<String>,
+    /// The id of the event that this follows from.
+    pub causation_id: Option<Uuid>,
     pub tenant: Option<TenantId>,
     pub client: Option<ClientId>,
     /// Of the provider's answer that this is the outcome of.
@@ -71,6 +73,12 @@ impl Context {
             client: Some(client.clone()),
             ..Self::hub("", correlation_id)
         }
+    }
+
+    /// What is done follows from this event.
+    #[must_use]
+    pub fn caused_by(self, event: Option<Uuid>) -> Self {
+        Self { causation_id: event, ..self }
     }
 
     #[must_use]
@@ -212,24 +220,25 @@ impl Commands {
                 Ok(events) => {
                     let recorded_at = self.now();
                     let new = self.new_events(&events, recorded_at, command_id, context);
+                    let last = new.last().map(|event| event.id);
                     appends.push(Append {
                         stream: stream::<A>(id),
                         expected: Expected::NoStream,
                         events: new,
                         line: line.clone(),
                     });
-                    waiting.push((index, events, recorded_at));
+                    waiting.push((index, events, last, recorded_at));
                     answers.push(None);
                 }
             }
         }
         let results = self.store.append_many(appends).await;
         results.iter().flatten().for_each(|appended| self.wrote(appended));
-        for ((index, events, recorded_at), result) in waiting.into_iter().zip(results) {
+        for ((index, events, last, recorded_at), result) in waiting.into_iter().zip(results) {
             let Beginning { id, command_id, command, .. } = &commands[index];
             answers[index] = Some(match result {
                 Ok(appended) => {
-                    let after = Loaded::default().after(&events, appended, recorded_at, command_id);
+                    let after = Loaded::default().after(&events, last, appended, recorded_at, command_id);
                     Ok(Done::Appended { events, after })
                 }
                 // The stream is there already, or the answer was lost: one by one, with a look at the stream.
@@ -262,13 +271,15 @@ impl Commands {
         self.states().last::<A>(&stream::<A>(id)) > revision
     }
 
-    /// The event that began a stream, if it was begun: all there is to know of what is written once. Not remembered.
+    /// The event that began a stream, with its id, if it was begun: all there is to know of what is written once. Not
+    /// remembered.
     pub async fn beginning<A: Aggregate>(
         &self,
         id: impl fmt::Display,
-    ) -> Result<Option<A::Event>, LoadError> {
+    ) -> Result<Option<(Uuid, A::Event)>, LoadError> {
         let first = self.store.read_stream(&stream::<A>(id), Direction::Forward, 0, 1).await?;
-        Ok(first.first().map(|recorded| decode::<A>(&recorded.name, &recorded.data)).transpose()?)
+        let Some(first) = first.first() else { return Ok(None) };
+        Ok(Some((first.id, decode::<A>(&first.name, &first.data)?)))
     }
 
     /// The state of a stream, as it is now.
@@ -311,10 +322,11 @@ impl Commands {
             }
             let recorded_at = self.now().max(loaded.recorded_at);
             let new = self.new_events(&events, recorded_at, command_id, context);
+            let last = new.last().map(|event| event.id);
             let expected = loaded.revision.map_or(Expected::NoStream, Expected::Revision);
             match self.append(&stream, expected, new).await {
                 Ok(appended) => {
-                    let after = loaded.after(&events, appended, recorded_at, command_id);
+                    let after = loaded.after(&events, last, appended, recorded_at, command_id);
                     if keep == Keep::Yes {
                         self.states().put(&stream, after.clone());
                     }
@@ -369,7 +381,7 @@ impl Commands {
         let metadata = serde_json::to_vec(&Metadata {
             recorded_at,
             correlation_id: context.correlation_id.clone(),
-            causation_id: context.causation_id.clone(),
+            causation_id: context.causation_id.map(|id| id.to_string()),
             actor: context.actor.clone(),
             command_id: command_id.clone(),
             writer: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),

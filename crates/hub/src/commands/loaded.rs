@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use domain::{Aggregate, CommandId, Metadata, Timestamp, Undecodable, aggregate::decode};
 use store::{Appended, Position, Recorded};
+use uuid::Uuid;
 
 /// Command ids remembered per stream; what an older repeat means is stopped by the attempt or generation that it names.
 const COMMAND_IDS_MAX: usize = 256;
@@ -16,6 +17,8 @@ pub struct Loaded<A> {
     pub revision: Option<u64>,
     /// Of the stream's last event.
     pub position: Position,
+    /// The id of the stream's last event.
+    pub last: Option<Uuid>,
     pub(super) recorded_at: Timestamp,
     pub(super) command_ids: VecDeque<CommandId>,
 }
@@ -26,6 +29,7 @@ impl<A: Aggregate> Default for Loaded<A> {
             state: A::default(),
             revision: None,
             position: Position::START,
+            last: None,
             recorded_at: Timestamp::default(),
             command_ids: VecDeque::new(),
         }
@@ -38,6 +42,7 @@ impl<A: Aggregate> Loaded<A> {
         self.state = self.state.evolve(decode::<A>(&recorded.name, &recorded.data)?);
         self.revision = Some(recorded.revision);
         self.position = recorded.position;
+        self.last = Some(recorded.id);
         self.recorded_at = self.recorded_at.max(metadata.recorded_at);
         self.remember(&metadata.command_id);
         Ok(self)
@@ -46,6 +51,7 @@ impl<A: Aggregate> Loaded<A> {
     pub(super) fn after(
         mut self,
         events: &[A::Event],
+        last: Option<Uuid>,
         appended: Appended,
         recorded_at: Timestamp,
         command_id: &CommandId,
@@ -53,6 +59,7 @@ impl<A: Aggregate> Loaded<A> {
         self.state = events.iter().cloned().fold(self.state, A::evolve);
         self.revision = Some(appended.revision);
         self.position = appended.position;
+        self.last = last;
         self.recorded_at = recorded_at;
         self.remember(command_id);
         self

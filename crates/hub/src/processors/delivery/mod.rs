@@ -24,6 +24,7 @@ use projections::due::{
 };
 use store::StoreError;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::{
     judge::judge,
@@ -47,6 +48,8 @@ struct Turn {
     message: MessageId,
     attempts: u32,
     accepted: Accepted,
+    /// The event by which it was accepted.
+    cause: Uuid,
     connection: Connection,
     tenant: Tenant,
 }
@@ -54,7 +57,7 @@ struct Turn {
 impl Turn {
     fn context(&self) -> Context {
         let context = Context::hub("outbox", self.message.to_string()).of_tenant(self.accepted.person.tenant);
-        context.of_client(self.accepted.client.clone())
+        context.of_client(self.accepted.client.clone()).caused_by(Some(self.cause))
     }
 
     /// What waited for the person is not too old before as much time has passed again.
@@ -124,11 +127,11 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
         hub.commands.recall::<Connection>(lane),
         hub.commands.recall::<Tenant>(person.tenant),
     )?;
-    let message::Event::Accepted(accepted) =
+    let (cause, message::Event::Accepted(accepted)) =
         accepted.with_context(|| format!("the message {message} was never accepted"))?;
     let (connection, tenant, row, attempts) =
         (connection.state, tenant.state, head.row.clone(), row.attempts);
-    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, connection, tenant }))
+    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, cause, connection, tenant }))
 }
 
 /// Records what was decided without sending anything.
@@ -303,7 +306,9 @@ async fn context(hub: &Hub, message: MessageId, person: PersonId) -> Result<Cont
     let accepted = hub.commands.beginning::<Message>(message).await?;
     let context = Context::hub("outbox", message.to_string()).of_tenant(person.tenant);
     Ok(match accepted {
-        Some(message::Event::Accepted(accepted)) => context.of_client(accepted.client),
+        Some((cause, message::Event::Accepted(accepted))) => {
+            context.of_client(accepted.client).caused_by(Some(cause))
+        }
         None => context,
     })
 }

@@ -23,13 +23,14 @@ use crate::{
 /// no use any more is destroyed. Safe to repeat after any interruption, and for two at once: the handler and the processor
 /// often are.
 pub async fn finish(hub: &Hub, id: SignInId) -> Result<Stage> {
-    let loaded = hub.commands.load::<SignIn>(id).await?.state;
+    let before = hub.commands.load::<SignIn>(id).await?;
+    let (loaded, ended) = (before.state, before.last);
     if loaded.settled || !matches!(loaded.stage, Stage::Completed | Stage::Refused | Stage::Lapsed) {
         return Ok(loaded.stage);
     }
     let stage = match (&loaded.request, &loaded.authorized) {
         (Some(request), Some(authorized)) if loaded.stage == Stage::Completed => {
-            link(hub, id, request, authorized).await?
+            link(hub, id, ended, request, authorized).await?
         }
         _ => loaded.stage,
     };
@@ -37,19 +38,25 @@ pub async fn finish(hub: &Hub, id: SignInId) -> Result<Stage> {
         hub.custody.destroy_tokens(id).await?;
     }
     hub.custody.destroy_sign_in_key(id).await?;
-    let context = of_client(Context::hub("sign-ins", id.to_string()), &loaded);
+    let context = of_client(Context::hub("sign-ins", id.to_string()), &loaded).caused_by(ended);
     hub.commands.execute::<SignIn>(id, &CommandId::new("settle"), &context, Command::Settle).await?;
     Ok(stage)
 }
 
 /// Links account and person. What the person's former grant had is destroyed.
-async fn link(hub: &Hub, id: SignInId, request: &Request, authorized: &Authorized) -> Result<Stage> {
+async fn link(
+    hub: &Hub,
+    id: SignInId,
+    completed: Option<Uuid>,
+    request: &Request,
+    authorized: &Authorized,
+) -> Result<Stage> {
     let Some(plain) = unseal(hub, id, request, authorized).await? else {
         // Its key is destroyed after all this was done.
         return Ok(Stage::Completed);
     };
     let person = authorized.person;
-    let context = following(id, person).of_client(request.client.clone());
+    let context = following(id, person).of_client(request.client.clone()).caused_by(completed);
     see_tenant(hub, id, person).await?;
     let connection = hub.commands.load::<Connection>(person.connection()).await?.state;
     let person_key = connection.person_key.unwrap_or_else(|| person.connection().first_person_key());
