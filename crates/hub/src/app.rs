@@ -1,18 +1,21 @@
 //! A hub as it runs: configuration, data, processors and front door, from start to end.
 
-use std::{net::TcpListener, path::Path, process::ExitCode, sync::Arc};
+use std::{net::TcpListener, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use axum::{Router, middleware::from_fn_with_state};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
-use store::Keeping;
+use store::{
+    Keeping,
+    eventstoredb::{EventStoreDb, Options},
+};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     config::{Config, Sources},
-    http::{self, Parts, ops::Readiness},
+    http::{self, Parts, ops::Readiness, serve::ServerConfig, starting::Starting},
     hub::{Hub, open_store},
     lifecycle::{Lifecycle, signals},
     logging,
@@ -20,6 +23,9 @@ use crate::{
 
 /// Marks a data directory made by `chancery dev`, whose secrets everybody knows.
 pub const DEV_MARK: &str = "made-by-chancery-dev";
+
+/// Between looks for a store that is not there.
+const LOOK_FOR_STORE_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the hub until a signal or a failure ends it.
 pub async fn serve(sources: &Sources) -> Result<ExitCode> {
@@ -29,9 +35,47 @@ pub async fn serve(sources: &Sources) -> Result<ExitCode> {
     let deadline = config.server.shutdown_deadline;
     let lifecycle = Lifecycle::new();
     let listener = http::serve::bind(config.server.listen)?;
-    start(config, Arc::new(SystemClock), Arc::new(SystemIds), &lifecycle, listener, |_| Router::new())
-        .await?;
+    match config.store.connection_string.clone() {
+        Some(shared) => {
+            let store = Arc::new(EventStoreDb::new(shared, Options::default())?);
+            start_once_there(store, config, &lifecycle, listener)?;
+        }
+        None => {
+            let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+            start(config, clock, ids, &lifecycle, listener, |_| Router::new()).await?;
+        }
+    }
     Ok(lifecycle.run(deadline, signals()?).await)
+}
+
+/// Starts on a store that may not be there yet; until it is, the listener answers what is waited for.
+fn start_once_there(
+    store: Arc<EventStoreDb>,
+    config: Config,
+    lifecycle: &Lifecycle,
+    listener: TcpListener,
+) -> Result<()> {
+    let starting = Starting::default();
+    listen(&config.server, lifecycle, listener, starting.router())?;
+    let begun = lifecycle.clone();
+    lifecycle.spawn("start", async move {
+        let stopping = begun.stopping();
+        while let Some(Err(error)) = stopping.run_until_cancelled(store.identify()).await {
+            tracing::warn!(%error, "The store can't be reached; the hub waits for it.");
+            starting.waits_for(format!("the store can't be reached: {error}"));
+            let _ = stopping.run_until_cancelled(tokio::time::sleep(LOOK_FOR_STORE_EVERY)).await;
+        }
+        if stopping.is_cancelled() {
+            return Ok(());
+        }
+        let readiness = Readiness::default();
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+        let hub = Hub::start_on(store, config, clock, ids, &begun, &readiness).await?;
+        starting.started(front(&hub, readiness, Router::new()));
+        stopping.cancelled().await;
+        Ok(())
+    });
+    Ok(())
 }
 
 pub(crate) fn refuse_dev_data(data: &Path) -> Result<()> {
@@ -68,22 +112,31 @@ pub async fn start_on(
 ) -> Result<Hub> {
     let readiness = Readiness::default();
     let hub = Hub::start_on(store, config, clock, ids, lifecycle, &readiness).await?;
-    let pages = http::pages::routes(hub.clone()).merge(more(&hub));
+    let router = front(&hub, readiness, more(&hub));
+    listen(&hub.config.server, lifecycle, listener, router)?;
+    Ok(hub)
+}
+
+/// Everything that the hub answers.
+fn front(hub: &Hub, readiness: Readiness, more: Router) -> Router {
     let mut metrics = Registry::default();
     hub.metrics.register(&mut metrics);
     let parts = Parts {
         api: api().layer(from_fn_with_state(hub.clone(), http::v1::after_own_writes)).with_state(hub.clone()),
-        pages,
+        pages: http::pages::routes(hub.clone()).merge(more),
         keys: Arc::new(hub.clone()),
         ids: hub.ids.clone(),
         readiness,
         metrics,
     };
-    let (router, _) = http::assemble(parts, &hub.config.server, &hub.config.limits);
+    http::assemble(parts, &hub.config.server, &hub.config.limits).0
+}
+
+fn listen(server: &ServerConfig, lifecycle: &Lifecycle, listener: TcpListener, router: Router) -> Result<()> {
     let address = listener.local_addr()?;
-    http::serve::spawn(lifecycle, listener, hub.config.server.tls.as_ref(), router)?;
-    tracing::info!(%address, public_url = %hub.config.server.public_url, "The hub listens.");
-    Ok(hub)
+    http::serve::spawn(lifecycle, listener, server.tls.as_ref(), router)?;
+    tracing::info!(%address, public_url = %server.public_url, "The hub listens.");
+    Ok(())
 }
 
 /// All routes under `/v1`.

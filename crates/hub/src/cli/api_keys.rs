@@ -24,7 +24,7 @@ use crate::{
 pub(super) async fn run(command: ApiKeysCommand, hub: &HubArgs, json: bool) -> anyhow::Result<()> {
     let office = match command {
         ApiKeysCommand::Create { .. } => Office::of_any(hub).await?,
-        _ => Office::of(hub)?,
+        _ => Office::of(hub).await?,
     };
     match command {
         ApiKeysCommand::Create { client, role, expires_in } => {

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 pub(super) async fn run(command: ClientsCommand, hub: &HubArgs, json: bool) -> anyhow::Result<()> {
     let office = match command {
         ClientsCommand::Create { .. } => Office::of_any(hub).await?,
-        _ => Office::of(hub)?,
+        _ => Office::of(hub).await?,
     };
     match command {
         ClientsCommand::List => {
@@ -84,8 +84,8 @@ pub(super) enum Office {
 
 impl Office {
     /// For a hub that was begun already.
-    pub(super) fn of(hub: &HubArgs) -> anyhow::Result<Self> {
-        Data::named(&hub.data)?.map_or_else(|| Self::running(hub), |data| Ok(Self::stopped(data)))
+    pub(super) async fn of(hub: &HubArgs) -> anyhow::Result<Self> {
+        Data::named(&hub.data).await?.map_or_else(|| Self::running(hub), |data| Ok(Self::stopped(data)))
     }
 
     /// The same, or for one that this begins.
@@ -282,7 +282,7 @@ pub(super) mod tests {
     async fn the_data_of_a_running_hub_are_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let _hub = stopped(directory.path()).await;
-        let error = Office::of(&named(directory.path())).err().expect("it is in use");
+        let error = Office::of(&named(directory.path())).await.err().expect("it is in use");
         assert!(format!("{error:#}").contains("another process is using"), "{error:#}");
     }
 
@@ -290,7 +290,7 @@ pub(super) mod tests {
     async fn data_that_are_not_there_are_neither_read_nor_begun_without_their_key() {
         let directory = tempfile::tempdir().unwrap();
         let args = named(directory.path());
-        let read = Office::of(&args).err().expect("nothing is there");
+        let read = Office::of(&args).await.err().expect("nothing is there");
         assert!(read.to_string().ends_with("data holds no Chancery data"), "{read}");
         let written = Office::of_any(&args).await.err().expect("no key was named");
         assert!(written.to_string().contains("--config"), "{written}");

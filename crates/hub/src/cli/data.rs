@@ -1,4 +1,4 @@
-//! Opening the data of a hub that is stopped.
+//! Opening the data of a hub that is stopped, or the store that several share.
 //!
 //! **Invariant.** Only a command that makes a client begins new data, and only with the key that their vault is made with:
 //! a log without its vault could not be served.
@@ -9,27 +9,31 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use custody::{Custody, KeyEncryptionKey};
-use store::{EventStore, embedded::EmbeddedStore};
+use custody::{Custody, KeyEncryptionKey, StreamVault};
+use store::{
+    Keeping,
+    embedded::EmbeddedStore,
+    eventstoredb::{EventStoreDb, Options},
+};
 
 use super::{args::DataArgs, client::DEV_FILE};
 use crate::{
-    config::{Config, Sources},
-    hub::{open_store, open_vault},
+    config::{Config, Sources, StoreKind},
+    hub::{make_private, open_store, open_vault},
 };
 
-/// The data directory of a hub, this process's alone for as long as this lives.
+/// The data of a hub: with the embedded store, this process's alone for as long as this lives.
 pub(super) struct Data {
     pub directory: PathBuf,
-    pub store: Arc<dyn EventStore>,
+    pub store: Arc<dyn Keeping>,
 }
 
 impl Data {
     /// What is there already. `None` where the arguments name no data.
-    pub(super) fn named(args: &DataArgs) -> Result<Option<Self>> {
+    pub(super) async fn named(args: &DataArgs) -> Result<Option<Self>> {
         match (&args.data_dir, &args.config) {
             (Some(directory), _) => Self::open(directory.clone()).map(Some),
-            (None, Some(file)) => Self::open(configured(Some(file.clone()))?.data.directory).map(Some),
+            (None, Some(file)) => Self::configured(&configured(Some(file.clone()))?).await.map(Some),
             (None, None) => Ok(None),
         }
     }
@@ -37,20 +41,40 @@ impl Data {
     /// The same, begun anew where nothing is there: a configuration names the key for that, a directory alone does not.
     pub(super) async fn named_or_new(args: &DataArgs) -> Result<Option<Self>> {
         let (None, Some(file)) = (&args.data_dir, &args.config) else {
-            return Self::named(args).context("new data are begun with --config FILE, which names their key");
+            return Self::named(args)
+                .await
+                .context("new data are begun with --config FILE, which names their key");
         };
         let config = configured(Some(file.clone()))?;
-        Self::begin(config.data.directory, config.keys.load()?).await.map(Some)
+        let kek = config.keys.load()?;
+        if config.store.kind == StoreKind::Embedded {
+            return Self::begin(config.data.directory, kek).await.map(Some);
+        }
+        let data = Self::configured(&config).await?;
+        Custody::open(Arc::new(StreamVault::new(data.store.clone())), kek).await?;
+        Ok(Some(data))
     }
 
     /// Where the arguments name none: the data that `chancery dev` has here, or else those that `chancery serve` would use.
-    pub(super) fn here(args: &DataArgs) -> Result<Self> {
-        if let Some(data) = Self::named(args)? {
+    pub(super) async fn here(args: &DataArgs) -> Result<Self> {
+        if let Some(data) = Self::named(args).await? {
             return Ok(data);
         }
         let file = std::env::var_os("CHANCERY_CONFIG").map(PathBuf::from);
         let of_dev = Path::new(DEV_FILE).with_file_name("data");
-        Self::open(if file.is_none() && of_dev.is_dir() { of_dev } else { configured(file)?.data.directory })
+        if file.is_none() && of_dev.is_dir() {
+            return Self::open(of_dev);
+        }
+        Self::configured(&configured(file)?).await
+    }
+
+    async fn configured(config: &Config) -> Result<Self> {
+        let directory = config.data.directory.clone();
+        let Some(shared) = config.store.connection_string.clone() else { return Self::open(directory) };
+        let store = EventStoreDb::new(shared, Options::default())?;
+        store.identify().await?;
+        make_private(&directory).with_context(|| format!("making {}", directory.display()))?;
+        Ok(Self { directory, store: Arc::new(store) })
     }
 
     fn open(directory: PathBuf) -> Result<Self> {

@@ -27,7 +27,7 @@ use super::{
 };
 
 pub(super) async fn run(command: ProjectionsCommand, args: &DataArgs, json: bool) -> Result<()> {
-    let data = Data::here(args)?;
+    let data = Data::here(args).await?;
     match command {
         ProjectionsCommand::List => {
             let items = list(&data).await?;
@@ -147,8 +147,9 @@ mod tests {
             return_urls: vec![],
         };
         stopped(directory.path()).await.create(&client, profile).await.unwrap();
-        let data =
-            Data::here(&DataArgs { data_dir: Some(directory.path().join("data")), config: None }).unwrap();
+        let data = Data::here(&DataArgs { data_dir: Some(directory.path().join("data")), config: None })
+            .await
+            .unwrap();
 
         let (report, verification) = rebuild(&data, "clients.v1").await.unwrap();
         assert_eq!((report.events, report.rows), (1, 1));

@@ -15,7 +15,7 @@ use url::Url;
 use super::{ConfigError, DEFAULTS, Sources};
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 2] = ["keys.key_encryption_key", "microsoft.client_secret"];
+const SECRETS: [&str; 3] = ["keys.key_encryption_key", "microsoft.client_secret", "store.connection_string"];
 
 /// Variables with our prefix that are not settings: the command line's own.
 const OTHER_VARIABLES: [&str; 3] = ["CHANCERY_CONFIG", "CHANCERY_URL", "CHANCERY_API_KEY"];

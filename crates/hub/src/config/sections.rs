@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use custody::{KeyEncryptionKey, KeyFileError};
 use microsoft::{ClientError, TeamsApp, http_client};
 use secrecy::{ExposeSecret as _, SecretString};
+use store::eventstoredb::ConnectionString;
 use url::Url;
 use uuid::Uuid;
 
@@ -31,16 +32,46 @@ impl DataConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     Embedded,
+    EventStoreDb,
 }
 
 #[derive(Debug)]
 pub struct StoreConfig {
     pub kind: StoreKind,
+    /// Of a store that is not embedded.
+    pub connection_string: Option<ConnectionString>,
 }
 
 impl StoreConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        Self { kind: section.choice("kind", &[("embedded", StoreKind::Embedded)]) }
+        let kinds = [("embedded", StoreKind::Embedded), ("eventstoredb", StoreKind::EventStoreDb)];
+        let kind = section.choice("kind", &kinds);
+        let given = section.secret("connection_string");
+        let connection_string = match (kind, &given) {
+            (StoreKind::EventStoreDb, Some(text)) => match text.expose_secret().parse() {
+                Ok(connection_string) => Some(connection_string),
+                Err(error) => {
+                    let problem = format!("is no connection string of EventStoreDB: {error}");
+                    section.refuse("connection_string", &problem);
+                    None
+                }
+            },
+            (StoreKind::EventStoreDb, None) => {
+                if section.text("connection_string_file").is_none() {
+                    section.refuse(
+                        "connection_string",
+                        "must be set: \"esdb+discover://user:password@cluster.example:2113\"",
+                    );
+                }
+                None
+            }
+            (StoreKind::Embedded, Some(_)) => {
+                section.refuse("connection_string", "is set, but kind is \"embedded\"");
+                None
+            }
+            (StoreKind::Embedded, None) => None,
+        };
+        Self { kind, connection_string }
     }
 }
 

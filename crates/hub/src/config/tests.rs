@@ -244,3 +244,23 @@ fn half_a_certificate_is_refused() {
     let text = problems(&with(&[("CHANCERY_SERVER__TLS__CERT_FILE", pem.path().to_str().unwrap())]));
     assert!(text.contains("key_file"), "{text}");
 }
+
+#[test]
+fn a_shared_store_is_named_by_a_connection_string_whose_password_is_not_shown() {
+    let kind = ("CHANCERY_STORE__KIND", "eventstoredb");
+    let text = problems(&with(&[kind]));
+    assert!(text.contains("`connection_string` in [store] must be set"), "{text}");
+
+    let name = "CHANCERY_STORE__CONNECTION_STRING";
+    let string = format!("esdb+discover://hub:{SECRET}@cluster.example:2113");
+    let config = Config::load(&with(&[kind, (name, &string)])).unwrap();
+    assert_eq!(config.store.kind, StoreKind::EventStoreDb);
+    assert!(!format!("{config:?}").contains(SECRET) && !config.effective().contains(SECRET));
+    assert!(config.effective().contains("connection_string = \"***\""));
+
+    for wrong in [format!("http://hub:{SECRET}@host"), format!("esdb://hub:{SECRET}@host?tsl=true")] {
+        let text = problems(&with(&[kind, (name, &wrong)]));
+        assert!(text.contains("is no connection string of EventStoreDB") && !text.contains(SECRET), "{text}");
+    }
+    assert!(problems(&with(&[(name, &string)])).contains("is set, but kind is \"embedded\""));
+}

@@ -16,6 +16,7 @@ pub mod pages;
 pub mod problem;
 pub mod serve;
 pub mod sign_ins;
+pub mod starting;
 pub mod v1;
 
 pub use observe::RequestId;
