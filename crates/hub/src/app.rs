@@ -35,15 +35,12 @@ pub async fn serve(sources: &Sources) -> Result<ExitCode> {
     let deadline = config.server.shutdown_deadline;
     let lifecycle = Lifecycle::new();
     let listener = http::serve::bind(config.server.listen)?;
-    match config.store.connection_string.clone() {
-        Some(shared) => {
-            let store = Arc::new(EventStoreDb::new(shared, Options::default())?);
-            start_once_there(store, config, &lifecycle, listener)?;
-        }
-        None => {
-            let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-            start(config, clock, ids, &lifecycle, listener, |_| Router::new()).await?;
-        }
+    if let Some(shared) = config.store.connection_string.clone() {
+        let store = Arc::new(EventStoreDb::new(shared, Options::default())?);
+        start_once_there(store, config, &lifecycle, listener)?;
+    } else {
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+        start(config, clock, ids, &lifecycle, listener, |_| Router::new()).await?;
     }
     Ok(lifecycle.run(deadline, signals()?).await)
 }
@@ -60,7 +57,7 @@ fn start_once_there(
     let begun = lifecycle.clone();
     lifecycle.spawn("start", async move {
         let stopping = begun.stopping();
-        while let Some(Err(error)) = stopping.run_until_cancelled(store.identify()).await {
+        while let Some(Err(error)) = stopping.run_until_cancelled(Box::pin(store.identify())).await {
             tracing::warn!(%error, "The store can't be reached; the hub waits for it.");
             starting.waits_for(format!("the store can't be reached: {error}"));
             let _ = stopping.run_until_cancelled(tokio::time::sleep(LOOK_FOR_STORE_EVERY)).await;
