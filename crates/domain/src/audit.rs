@@ -1,4 +1,5 @@
-//! Who read what: one event, in a stream of its own, for each history, reveal or export and each tail of the log.
+//! Who read what: one event, in a stream of its own, for each history, reveal or export and each tail of the log; two for
+//! a session on the store's port, at its begin and at its end.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{Aggregate, ClientId, PersonId};
 
-/// A reading; once recorded, nothing more happens to it.
+/// A reading; once recorded, nothing more happens to it, but that a session ends.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Audit;
 
@@ -24,6 +25,22 @@ pub enum Event {
     Exported { client: ClientId, session: Uuid },
     #[serde(rename = "audit.key-listed.v1")]
     KeyListed { client: ClientId },
+    /// A user of the store's port is about to read, on one connection.
+    #[serde(rename = "audit.store-session-begun.v1")]
+    StoreSessionBegun { client: ClientId },
+    /// The connection ended. What is missing after a crash was read nevertheless.
+    #[serde(rename = "audit.store-session-ended.v1")]
+    StoreSessionEnded {
+        client: ClientId,
+        /// How many were shown.
+        events: u64,
+        /// Some of them in the order of the whole log.
+        log: bool,
+        /// Streams that were read by name.
+        streams: Vec<String>,
+        /// There were more than are named.
+        more: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -35,8 +35,8 @@ use std::{
 };
 
 use store::served::ServedStore;
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
     access::{Access, Intake, Rules},
@@ -91,7 +91,9 @@ impl Service {
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
         self.may_be_at(listener.local_addr()?)?;
         let server = Arc::new(Server::new(self, shutdown.clone()));
-        let (slots, tasks) = (Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)), TaskTracker::new());
+        // Whoever drops this ends them too.
+        let mut tasks = JoinSet::new();
+        let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
         while let Some(slot) = shutdown.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
             match shutdown.run_until_cancelled(listener.accept()).await {
                 Some(Ok((stream, _))) => {
@@ -107,9 +109,9 @@ impl Service {
                 }
                 None => break,
             }
+            while tasks.try_join_next().is_some() {}
         }
-        tasks.close();
-        tasks.wait().await;
+        tasks.join_all().await;
         Ok(())
     }
 

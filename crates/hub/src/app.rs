@@ -19,6 +19,7 @@ use crate::{
     hub::{Hub, open_store},
     lifecycle::{Lifecycle, signals},
     logging,
+    store_port::StorePort,
 };
 
 /// Marks a data directory made by `chancery dev`, whose secrets everybody knows.
@@ -39,8 +40,7 @@ pub async fn serve(sources: &Sources) -> Result<ExitCode> {
         let store = Arc::new(EventStoreDb::new(shared, Options::default())?);
         start_once_there(store, config, &lifecycle, listener)?;
     } else {
-        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-        start(config, clock, ids, &lifecycle, listener, |_| Router::new()).await?;
+        start_embedded(config, &lifecycle, listener).await?;
     }
     Ok(lifecycle.run(deadline, signals()?).await)
 }
@@ -72,6 +72,19 @@ fn start_once_there(
         stopping.cancelled().await;
         Ok(())
     });
+    Ok(())
+}
+
+/// On the store in the data directory, which is served to others where it has users.
+async fn start_embedded(config: Config, lifecycle: &Lifecycle, listener: TcpListener) -> Result<()> {
+    let port = StorePort::configured(&config.store_serve)?;
+    let store = Arc::new(open_store(&config.data.directory)?);
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let more = |_: &Hub| Router::new();
+    start_on(store.clone(), config, clock.clone(), ids.clone(), lifecycle, listener, more).await?;
+    if let Some(port) = port {
+        port.spawn(lifecycle, store, clock, ids)?;
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 
 mod layers;
 mod sections;
+mod store_serve;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,8 @@ pub use sections::{
     DataConfig, DeliveryConfig, HubsConfig, KeysConfig, MicrosoftConfig, OutboundConfig, SignInConfig,
     SignInTenants, StoreConfig, StoreKind, TokensConfig, UnknownOutcome,
 };
+pub use store_serve::StoreServeConfig;
+pub(crate) use store_serve::role_names;
 
 use crate::{
     http::{limits::LimitsConfig, serve::ServerConfig},
@@ -55,6 +58,7 @@ pub struct Config {
     pub log: LogConfig,
     pub data: DataConfig,
     pub store: StoreConfig,
+    pub store_serve: StoreServeConfig,
     pub keys: KeysConfig,
     pub microsoft: MicrosoftConfig,
     pub outbound: OutboundConfig,
@@ -72,11 +76,13 @@ impl Config {
     /// Reads all layers, and every file that they name as a secret.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut layers = Layers::read(sources)?;
+        let store = StoreConfig::read(&mut layers.section("store"));
         let config = Self {
             server: ServerConfig::read(&mut layers.section("server")),
             log: LogConfig::read(&mut layers.section("log")),
             data: DataConfig::read(&mut layers.section("data")),
-            store: StoreConfig::read(&mut layers.section("store")),
+            store_serve: StoreServeConfig::read_of_hub(&mut layers.section("store.serve"), store.kind),
+            store,
             keys: KeysConfig::read(&mut layers.section("keys")),
             microsoft: MicrosoftConfig::read(&mut layers.section("microsoft")),
             outbound: OutboundConfig::read(&mut layers.section("outbound")),
@@ -95,6 +101,27 @@ impl Config {
     /// All values in force, as TOML, with `***` for secrets.
     pub fn effective(&self) -> &str {
         &self.effective
+    }
+}
+
+/// What `chancery store serve` needs of the configuration. The rest may be missing.
+#[derive(Debug)]
+pub struct StoreOnlyConfig {
+    pub log: LogConfig,
+    pub data: DataConfig,
+    pub serve: StoreServeConfig,
+}
+
+impl StoreOnlyConfig {
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut layers = Layers::read(sources)?;
+        let config = Self {
+            log: LogConfig::read(&mut layers.section("log")),
+            data: DataConfig::read(&mut layers.section("data")),
+            serve: StoreServeConfig::read(&mut layers.section("store.serve")),
+        };
+        let problems = layers.into_problems();
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
     }
 }
 

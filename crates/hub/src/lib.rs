@@ -14,3 +14,4 @@ pub mod logging;
 pub mod metrics;
 pub mod processors;
 pub mod services;
+pub mod store_port;

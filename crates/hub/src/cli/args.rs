@@ -97,6 +97,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The embedded store by EventStoreDB's protocol.
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// The key that wraps all other keys of an installation.
     Keys {
         #[command(subcommand)]
@@ -242,6 +247,51 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     duration
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| "must be a length of time such as 90s, 2h or 1d 12h".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Serve the store alone, without a hub: to EventStoreDB's clients, and to hubs on other machines.
+    Serve(StoreServeArgs),
+    /// Who may use the port.
+    Users {
+        #[command(subcommand)]
+        command: StoreUsersCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct StoreServeArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Address and port to listen on, in place of `store.serve.listen`. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Where the store is kept, in place of `data.directory`.
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub data_dir: Option<String>,
+    /// Ask nobody who they are, and let everybody on this machine do everything.
+    #[arg(long)]
+    pub insecure: bool,
+    /// Print JSON instead of the address.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StoreUsersCommand {
+    /// Print the line of a user for `store.serve.users_file`. The password is the first line of standard input.
+    Hash {
+        /// The user's name; who submits has that of a client of the hub.
+        name: ClientId,
+        /// What the user may do: read, submit, operate or hub.
+        #[arg(long, value_parser = parse_store_role)]
+        role: eventstoredb_server::Role,
+    },
+}
+
+fn parse_store_role(text: &str) -> Result<eventstoredb_server::Role, String> {
+    eventstoredb_server::Role::parse(text).ok_or_else(|| format!("must be {}", crate::config::role_names()))
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,6 +11,7 @@ mod data;
 mod history;
 mod messages;
 mod projections;
+mod store;
 pub mod table;
 
 use std::{io::Write as _, process::ExitCode};
@@ -63,6 +64,8 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
                 file.display()
             );
         }
+        Command::Store { command: args::StoreCommand::Serve(args) } => return store::serve(args).await,
+        Command::Store { command: args::StoreCommand::Users { command } } => store::users(&command)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut script);

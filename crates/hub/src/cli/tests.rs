@@ -27,6 +27,8 @@ fn a_command_line_without_sense_is_refused_before_anything_is_done() {
         "chancery api-keys create okr --role king",
         "chancery api-keys rotate okr --overlap soon",
         "chancery api-keys rotate okr --overlap=-1h",
+        "chancery store users hash auditor --role king",
+        "chancery store users hash auditor --role read --password x",
     ] {
         let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
@@ -43,6 +45,8 @@ fn good_command_lines_are_understood() {
         "chancery history --account alice".to_owned(),
         "chancery api-keys create okr --role service --expires-in 90d".to_owned(),
         "chancery serve --config hub.toml".to_owned(),
+        "chancery store serve --config hub.toml --listen [::1]:0 --json".to_owned(),
+        "chancery store users hash auditor --role read".to_owned(),
         "chancery projections rebuild messages.v1".to_owned(),
     ] {
         if let Err(error) = Cli::try_parse_from(line.split(' ')) {

@@ -5,6 +5,7 @@
 mod browser;
 mod once;
 mod pages;
+mod store;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -29,7 +30,7 @@ use crate::{
     commands::{Context, Failure},
     config::{Config, Sources},
     http::{self, auth::ApiKey, serve::ServeError},
-    hub::{Hub, make_private},
+    hub::{Hub, make_private, open_store},
     lifecycle::{Lifecycle, signals},
     logging,
 };
@@ -53,6 +54,7 @@ pub struct DevFile {
     pub api_key: String,
     pub control_token: String,
     pub simulator_url: String,
+    pub store: store::StoreFile,
 }
 
 async fn serve(args: DevArgs) -> Result<ExitCode> {
@@ -76,6 +78,7 @@ async fn serve(args: DevArgs) -> Result<ExitCode> {
 pub struct Listeners {
     hub: TcpListener,
     simulator: TcpListener,
+    store: TcpListener,
 }
 
 impl Listeners {
@@ -85,18 +88,18 @@ impl Listeners {
             .checked_add(1)
             .context("--port must be less than 65535, since the simulator takes the next one")?;
         let bind = |port: u16| match http::serve::bind((Ipv4Addr::LOCALHOST, port).into()) {
-            Err(ServeError::InUse(address)) => bail!(
+            Err(ServeError::InUse { address, .. }) => bail!(
                 "{address} is in use (by another `chancery dev`?): choose another port, and the next one, with --port"
             ),
             bound => Ok(bound?),
         };
-        Ok(Self { hub: bind(port)?, simulator: bind(next)? })
+        Ok(Self { hub: bind(port)?, simulator: bind(next)?, store: store::bind()? })
     }
 
     /// Whatever ports are free.
     pub fn free() -> Result<Self> {
         let bind = || http::serve::bind((Ipv4Addr::LOCALHOST, 0).into());
-        Ok(Self { hub: bind()?, simulator: bind()? })
+        Ok(Self { hub: bind()?, simulator: bind()?, store: bind()? })
     }
 }
 
@@ -153,15 +156,23 @@ impl Dev {
             simulator_url: simulator_url.clone(),
         };
         let more = |hub: &Hub| pages::routes(hub.clone(), control);
-        let hub = app::start(config, clock, Arc::new(SystemIds), lifecycle, listeners.hub, more).await?;
+        let log = Arc::new(open_store(&data)?);
+        let ids = Arc::new(SystemIds);
+        let hub =
+            app::start_on(log.clone(), config, clock.clone(), ids.clone(), lifecycle, listeners.hub, more)
+                .await?;
+        let (port, store) = store::open(listeners.store, directory)?;
+        port.spawn(lifecycle, log, clock, ids)?;
         let forgotten = !count_by_status(&hub.connections).await?.is_empty();
         let api_key = api_key(&hub, directory, &format!("{url}/dev/return")).await?;
-        let file = DevFile { url, api_key: api_key.expose().to_owned(), control_token, simulator_url };
+        store::admit(&hub).await?;
+        let file = DevFile { url, api_key: api_key.expose().to_owned(), control_token, simulator_url, store };
         Ok(Self { hub, simulator, file, forgotten })
     }
 
     fn greeting(&self) -> String {
-        let DevFile { url, api_key, simulator_url, .. } = &self.file;
+        let DevFile { url, api_key, simulator_url, store, .. } = &self.file;
+        let [auditor, backend, operator] = store::NAMES.map(|name| store.string(name));
         format!(
             "\n  Chancery runs, with a simulated Microsoft beside it.\n\n  \
              1. Sign somebody in:      {url}/dev\n  \
@@ -172,6 +183,10 @@ impl Dev {
              3. See it arrive:         {simulator_url}/teams\n  \
              4. Move the clock:        chancery dev clock advance 2h\n  \
              5. Read the whole story:  chancery history --account u-1001\n\n  \
+             The store speaks EventStoreDB's protocol, to any of its clients:\n\n     \
+                {backend}\n     \
+                {auditor}\n     \
+                {operator}\n\n  \
              API: {url}/openapi.json   Ctrl-C stops it; the data stays in .chancery/.\n\n"
         )
     }

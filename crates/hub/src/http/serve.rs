@@ -52,7 +52,7 @@ impl ServerConfig {
         Self {
             listen: section.parsed("listen", allowed, |text| text.parse().ok()),
             public_url: Self::read_public_url(section),
-            tls: Self::read_tls(section),
+            tls: TlsFiles::read(section),
             trusted_proxies: Self::read_proxies(section),
             max_body_bytes: section.number("max_body_bytes", 1024..=64 * 1024 * 1024),
             request_timeout: section.millis("request_timeout_ms", 100..=600_000),
@@ -67,27 +67,6 @@ impl ServerConfig {
             section.refuse("public_url", "must not have a path");
         }
         url.unwrap_or_else(|| Url::parse("https://localhost").expect("a constant address"))
-    }
-
-    fn read_tls(section: &mut Section<'_>) -> Option<TlsFiles> {
-        match (section.file("tls.cert_file"), section.file("tls.key_file")) {
-            (Some(cert), Some(key)) => {
-                let files = TlsFiles { cert, key };
-                if let Err(error) = files.load() {
-                    section.refuse("tls.cert_file", &format!("can't be used: {error}"));
-                }
-                Some(files)
-            }
-            (Some(_), None) => {
-                section.refuse("tls.key_file", "must be set too: the private key of tls.cert_file");
-                None
-            }
-            (None, Some(_)) => {
-                section.refuse("tls.cert_file", "must be set too: the certificate of tls.key_file");
-                None
-            }
-            (None, None) => None,
-        }
     }
 
     fn read_proxies(section: &mut Section<'_>) -> Vec<IpNet> {
@@ -108,15 +87,19 @@ impl ServerConfig {
 /// Why the hub can't listen; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("{0} is in use: end the other program (another hub?), or choose another port with server.listen")]
-    InUse(SocketAddr),
     #[error(
-        "this user may not listen on {0}: choose a port from 1024 up with server.listen, or allow it (systemd: \
+        "{address} is in use: end the other program (another hub?), or choose another port with {setting}"
+    )]
+    InUse { address: SocketAddr, setting: &'static str },
+    #[error(
+        "this user may not listen on {address}: choose a port from 1024 up with {setting}, or allow it (systemd: \
          AmbientCapabilities=CAP_NET_BIND_SERVICE)"
     )]
-    NotPermitted(SocketAddr),
-    #[error("{0} is no address of this machine: choose one that is, or 0.0.0.0 for all, with server.listen")]
-    NoSuchAddress(SocketAddr),
+    NotPermitted { address: SocketAddr, setting: &'static str },
+    #[error(
+        "{address} is no address of this machine: choose one that is, or 0.0.0.0 for all, with {setting}"
+    )]
+    NoSuchAddress { address: SocketAddr, setting: &'static str },
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
     #[error("no certificate can be read from {}: it must be PEM, with the hub's certificate first", .0.display())]
@@ -130,20 +113,47 @@ pub enum ServeError {
 }
 
 /// Takes the address. The caller owns the socket, and knows its port when the setting said 0.
-pub fn bind(listen: SocketAddr) -> Result<TcpListener, ServeError> {
-    let bound = TcpListener::bind(listen).and_then(|listener| {
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    bind_for("server.listen", address)
+}
+
+/// The same for an address that another setting names.
+pub fn bind_for(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
     bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => ServeError::InUse(listen),
-        io::ErrorKind::PermissionDenied => ServeError::NotPermitted(listen),
-        io::ErrorKind::AddrNotAvailable => ServeError::NoSuchAddress(listen),
-        _ => ServeError::Listen(listen, error),
+        io::ErrorKind::AddrInUse => ServeError::InUse { address, setting },
+        io::ErrorKind::PermissionDenied => ServeError::NotPermitted { address, setting },
+        io::ErrorKind::AddrNotAvailable => ServeError::NoSuchAddress { address, setting },
+        _ => ServeError::Listen(address, error),
     })
 }
 
 impl TlsFiles {
+    /// `tls.cert_file` and `tls.key_file` of the section.
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+        match (section.file("tls.cert_file"), section.file("tls.key_file")) {
+            (Some(cert), Some(key)) => {
+                let files = Self { cert, key };
+                if let Err(error) = files.load() {
+                    section.refuse("tls.cert_file", &format!("can't be used: {error}"));
+                }
+                Some(files)
+            }
+            (Some(_), None) => {
+                section.refuse("tls.key_file", "must be set too: the private key of tls.cert_file");
+                None
+            }
+            (None, Some(_)) => {
+                section.refuse("tls.cert_file", "must be set too: the certificate of tls.key_file");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
     /// TLS 1.2 and 1.3 by ring; HTTP/2 and HTTP/1.1.
     pub fn load(&self) -> Result<rustls::ServerConfig, ServeError> {
         let chain: Vec<_> = CertificateDer::pem_file_iter(&self.cert)

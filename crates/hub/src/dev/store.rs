@@ -1,0 +1,109 @@
+//! The store's port in `chancery dev`, and its users: one for each role that an outsider has.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use domain::{ClientId, CommandId, client};
+use eventstoredb_server::{Cost, PasswordHash, Role, User};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use super::write_private;
+use crate::{
+    commands::{Context, Failure},
+    http::{
+        auth::ApiKey,
+        serve::{ServeError, bind_for},
+    },
+    hub::Hub,
+    store_port::StorePort,
+};
+
+pub(super) const NAMES: [&str; 3] = ["auditor", BACKEND, "operator"];
+
+/// Who submits; a client of the hub, too.
+const BACKEND: &str = "backend";
+
+/// Where EventStoreDB's clients look, and how many ports behind it are tried.
+const PORT: u16 = 2113;
+const PORTS: u16 = 100;
+
+/// What the user needs for a client of the store.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct StoreFile {
+    pub address: SocketAddr,
+    /// Passwords by name.
+    pub users: BTreeMap<String, String>,
+}
+
+impl StoreFile {
+    pub(super) fn string(&self, name: &str) -> String {
+        format!("esdb://{name}:{}@{}?tls=false", self.users[name], self.address)
+    }
+}
+
+/// The usual port, or the next free one: several `chancery dev` may run at a time.
+pub(super) fn bind() -> Result<TcpListener> {
+    let bind = |port| bind_for("--port", (Ipv4Addr::LOCALHOST, port).into());
+    let mut last = bind(PORT);
+    for port in PORT + 1..PORT + PORTS {
+        if !matches!(last, Err(ServeError::InUse { .. })) {
+            break;
+        }
+        last = bind(port);
+    }
+    Ok(last?)
+}
+
+/// The users' passwords are those of earlier runs in the directory.
+pub(super) fn open(listener: TcpListener, directory: &Path) -> Result<(StorePort, StoreFile)> {
+    let passwords = passwords(&directory.join("store-users.json"))?;
+    let users = NAMES.into_iter().zip([Role::Read, Role::Submit, Role::Operate]);
+    let users = users.map(|(name, role)| {
+        let password = PasswordHash::of(&passwords[name], drawn(), Cost::Drawn);
+        User { name: name.into(), role, password }
+    });
+    let port = StorePort::on(listener, users.collect());
+    let file = StoreFile { address: port.address()?, users: passwords };
+    Ok((port, file))
+}
+
+fn passwords(path: &Path) -> Result<BTreeMap<String, String>> {
+    let former = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let mut passwords: BTreeMap<String, String> = former.unwrap_or_default();
+    for name in NAMES {
+        passwords.entry(name.to_owned()).or_insert_with(|| hex::encode(drawn()));
+    }
+    write_private(path, &serde_json::to_vec_pretty(&passwords)?)?;
+    Ok(passwords)
+}
+
+fn drawn() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).expect("the system has randomness");
+    bytes
+}
+
+/// Makes the backend a client of the hub, which takes submissions only of those. Its key is nobody's: it comes by the store.
+pub(super) async fn admit(hub: &Hub) -> Result<()> {
+    let client: ClientId = BACKEND.parse()?;
+    let context = Context::hub("dev", BACKEND);
+    let execute = async |what: &str, command| {
+        let command_id = CommandId::new(format!("{what}/{}", hub.ids.uuid()));
+        hub.commands.execute::<client::Client>(&client, &command_id, &context, command).await
+    };
+    let create = client::Command::Create { role: client::Role::Service, tenants: None, return_urls: vec![] };
+    match execute("create", create).await {
+        Ok(_) => {}
+        Err(Failure::Refused(client::Refusal::Exists)) => return Ok(()),
+        Err(error) => return Err(error).context("making the backend known"),
+    }
+    let key = ApiKey::generate(&SystemRandom::new());
+    execute("key", client::Command::CreateKey { key: hub.ids.uuid(), hash: key.hash(), expires_at: None })
+        .await?;
+    Ok(())
+}
