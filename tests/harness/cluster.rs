@@ -96,6 +96,13 @@ impl Cluster {
         if self.key.is_empty() {
             self.key = client(&hub, &url, "product", Role::Admin).await.key;
         }
+        let heard = async {
+            let mut changes = hub.shards.changes();
+            while hub.shards.is_heard().is_err() || hub.shards.count() == 0 {
+                changes.next().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.expect("the hub gets its part");
         hub.clients.wait_for(self.store.head().await.unwrap(), PATIENCE).await.unwrap();
         hub.keys.reload(&hub).await.unwrap();
         let api = Api::new(&url, &self.key);

@@ -68,6 +68,7 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/v1/accounts/{account}/history", HISTORIANS),
     (Method::POST, "/v1/accounts/{account}/unlink", UNLINKERS),
     (Method::GET, "/v1/events", ALL),
+    (Method::GET, "/v1/hubs", READERS),
     (Method::POST, "/v1/clients", ADMINS),
     (Method::GET, "/v1/clients", ADMINS),
     (Method::POST, "/v1/clients/{client}/keys", ADMINS),
@@ -75,6 +76,9 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::DELETE, "/v1/clients/{client}/keys/{key}", ADMINS),
     (Method::POST, "/v1/clients/{client}/role", ADMINS),
 ];
+
+/// What a hub tells of itself from memory, also while it can't know whether the key that asks was revoked meanwhile.
+pub const OF_THE_HUB_ITSELF: [&str; 2] = ["/metrics", "/v1/hubs"];
 
 /// Who may use the route; otherwise, the methods it has.
 pub fn of(method: &Method, route: &str) -> Result<Access, Vec<&'static Method>> {

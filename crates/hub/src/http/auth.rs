@@ -2,7 +2,7 @@
 //!
 //! **Invariant.** A key is known by its SHA-256 only; the key itself is in the hands of its client and nowhere else.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request, State},
@@ -25,6 +25,9 @@ use super::{
     problem::{ApiError, Kind},
 };
 
+/// When to come back to a hub that is cut off from its store.
+const CUT_OFF_RETRY: Duration = Duration::from_secs(5);
+
 /// Who makes a request, and what it may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -44,6 +47,11 @@ impl Caller {
 pub trait KeyDirectory: Send + Sync {
     /// `key_hash` as [`ApiKey::hash`] makes it. `None` when there is no such key, or no longer.
     fn find(&self, key_hash: &str) -> Option<Caller>;
+
+    /// False while a key may have been revoked elsewhere for longer than another hub would be given to notice.
+    fn is_current(&self) -> bool {
+        true
+    }
 }
 
 /// `chk_` and 32 random bytes in base64url.
@@ -98,6 +106,11 @@ pub(super) async fn gate(
             let caller = caller?;
             if !roles.contains(&caller.role) {
                 return Err(forbidden(caller.role, roles));
+            }
+            if !front.keys.is_current() && !access::OF_THE_HUB_ITSELF.contains(&route.as_str()) {
+                let detail =
+                    "This hub does not reach its store, and can't tell whether the key is still good.";
+                return Err(ApiError::new(Kind::Unavailable, detail).retry_after(CUT_OFF_RETRY));
             }
             request.extensions_mut().insert(caller);
         }

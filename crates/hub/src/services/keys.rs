@@ -1,6 +1,7 @@
 //! The keys that requests are let in by, kept in memory.
 //!
-//! **Invariant.** What is in memory follows the read model `clients`, a moment behind the log at most.
+//! **Invariant.** What is in memory follows the read model `clients`, a moment behind the log at most. A hub that shares its
+//! store lets nobody in once it has not heard from it for the length of a lease: a key may have been revoked at another.
 
 use std::{
     collections::HashMap,
@@ -49,5 +50,9 @@ impl Keys {
 impl KeyDirectory for Hub {
     fn find(&self, key_hash: &str) -> Option<Caller> {
         self.keys.find(key_hash, self.clock.now())
+    }
+
+    fn is_current(&self) -> bool {
+        self.store.is_ours_alone() || self.shards.is_heard().is_ok()
     }
 }

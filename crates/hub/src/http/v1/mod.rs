@@ -7,6 +7,7 @@ pub mod content;
 mod errors;
 pub mod events;
 pub mod history;
+pub mod hubs;
 pub mod messages;
 pub mod paging;
 pub mod tenants;
@@ -48,6 +49,7 @@ pub fn routes() -> OpenApiRouter<Hub> {
         .merge(clients::routes())
         .merge(connections::routes())
         .merge(history::routes())
+        .merge(hubs::routes())
         .merge(events::routes())
 }
 

@@ -125,6 +125,21 @@ async fn lists_are_paged_and_a_service_sees_only_its_own() {
 }
 
 #[tokio::test]
+async fn a_hub_alone_works_all_shards() {
+    let running = start().await;
+    let auditor = running.key(Role::Auditor).await;
+    while running.hub.shards.count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (status, told) = auditor.get("/v1/hubs").await;
+    let only = json!([{
+        "id": running.hub.id, "this": true, "epoch": 1, "state": "working", "shards": 256
+    }]);
+    assert_eq!((status, &told["items"], &told["shards_free"]), (200, &only, &json!(0)));
+    assert_eq!(running.key(Role::Service).await.get("/v1/hubs").await.0, 403);
+}
+
+#[tokio::test]
 async fn a_tenant_is_admitted_and_blocked() {
     let running = start().await;
     let operator = running.key(Role::Operator).await;

@@ -72,7 +72,7 @@ pub enum HubState {
 
 impl Default for Shards {
     fn default() -> Self {
-        let none = Held { shards: [false; ShardId::COUNT], until: Until::ForGood };
+        let none = Held { shards: [false; ShardId::COUNT], until: Until::Then(Instant::now()) };
         Self { held: watch::Sender::new(none), hubs: RwLock::default() }
     }
 }
