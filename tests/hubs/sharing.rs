@@ -107,15 +107,22 @@ async fn hubs_tell_who_works_how_much() {
 }
 
 #[tokio::test]
-async fn clocks_that_are_moved_by_hours_move_no_shard() {
-    let cluster = Cluster::start(2, 0, &[("HUBS__LEASE_MS", "1500")]).await;
+async fn clocks_that_are_moved_by_hours_move_no_shard_and_send_nothing_twice() {
+    let cluster = Cluster::start(2, 8, &[("HUBS__LEASE_MS", "1500")]).await;
     cluster.until_shares_are(&[128, 128]).await;
+    cluster.link_crowd(8).await;
     let mut log = cluster.log();
     let head = cluster.store.head().await.unwrap();
     log.until("the present", |log| log.events.last().is_some_and(|event| event.position >= head)).await;
     let moved = |log: &Log| log.count("shard.taken.v1") + log.count("shard.released.v1");
     let (before, beats) = (moved(&log), log.count("hub.heartbeat.v1"));
     cluster.hubs[1].clock.advance(5 * HOUR);
+    for number in 1..=8 {
+        let id = cluster.hubs[number as usize % 2].api.send(&format!("u-{number}"), "Once").await;
+        log.until("it is delivered", |log| log.ends.get(&id).is_some_and(|end| end == "lane.delivered.v1"))
+            .await;
+        assert_eq!(cluster.microsoft.texts(&upn(number)), ["Once"]);
+    }
     // More than a lease goes by.
     log.until("beats", |log| log.count("hub.heartbeat.v1") > beats + 100).await;
     assert_eq!((moved(&log), cluster.shares()), (before, vec![128, 128]));

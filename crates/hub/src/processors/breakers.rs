@@ -18,7 +18,10 @@ use microsoft::Failure;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use crate::{commands::Context, hub::Hub};
+use crate::{
+    commands::{Context, Loaded},
+    hub::Hub,
+};
 
 /// The breaker of each tenant that somebody was written to.
 #[derive(Default)]
@@ -30,13 +33,13 @@ struct Breaker {
     unknowns: u32,
     /// Set while it is open: when to probe next.
     probe_at: Option<Instant>,
-    /// The log is about to say that it is open.
-    recording: bool,
+    /// The revision of the tenant up to which this agrees with the log.
+    known: Option<u64>,
 }
 
 impl Breaker {
-    fn closed() -> Self {
-        Self { unknowns: 0, probe_at: None, recording: false }
+    fn close(&mut self) {
+        (self.unknowns, self.probe_at) = (0, None);
     }
 }
 
@@ -62,15 +65,23 @@ impl Breakers {
     }
 }
 
-/// Asks whether a delivery to this tenant may begin. What the log says is asked once per process, and each time where other
-/// hubs write to it.
-pub(super) async fn permission(hub: &Hub, tenant: TenantId) -> Result<Permission> {
-    if !hub.store.is_ours_alone() {
-        follow_log(hub, tenant).await?;
-    }
+/// Asks whether a delivery to this tenant may begin, of which this is recorded: other hubs open and close breakers too.
+pub(super) fn permission(hub: &Hub, tenant: TenantId, recorded: &Loaded<Tenant>) -> Permission {
     let now = Instant::now();
     let pause = hub.config.delivery.breaker_pause;
-    let ask = |breaker: &mut Breaker| match breaker.probe_at {
+    let open = recorded.state.breakers.contains(&Surface::Graph);
+    let mut breakers = hub.breakers.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let begun = Breaker { unknowns: 0, probe_at: open.then_some(now), known: recorded.revision };
+    let breaker = breakers.entry(tenant).or_insert(begun);
+    if recorded.revision > breaker.known {
+        breaker.known = recorded.revision;
+        match breaker.probe_at {
+            None if open => breaker.probe_at = Some(now + pause),
+            Some(_) if !open => breaker.close(),
+            _ => {}
+        }
+    }
+    match breaker.probe_at {
         None => Permission::Go,
         Some(at) if now < at => Permission::Wait(at),
         Some(_) => {
@@ -78,25 +89,7 @@ pub(super) async fn permission(hub: &Hub, tenant: TenantId) -> Result<Permission
             breaker.probe_at = Some(now + pause);
             Permission::Probe
         }
-    };
-    if let Some(permission) = hub.breakers.with(tenant, ask) {
-        return Ok(permission);
     }
-    let recorded = hub.commands.load::<Tenant>(tenant).await?.state;
-    let probe_at = recorded.breakers.contains(&Surface::Graph).then_some(now);
-    let mut breakers = hub.breakers.0.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(ask(breakers.entry(tenant).or_insert(Breaker { probe_at, ..Breaker::closed() })))
-}
-
-/// Opens or closes the breaker as another hub did.
-async fn follow_log(hub: &Hub, tenant: TenantId) -> Result<()> {
-    let open = hub.commands.load::<Tenant>(tenant).await?.state.breakers.contains(&Surface::Graph);
-    hub.breakers.with(tenant, |breaker| match breaker.probe_at {
-        None if open => breaker.probe_at = Some(Instant::now() + hub.config.delivery.breaker_pause),
-        Some(_) if !open && !breaker.recording => *breaker = Breaker::closed(),
-        _ => {}
-    });
-    Ok(())
 }
 
 /// The outcome of a delivery was known.
@@ -114,16 +107,13 @@ pub(super) async fn unknown(hub: &Hub, tenant: TenantId) -> Result<()> {
         breaker.unknowns += 1;
         let opens = breaker.unknowns >= unknowns_max && breaker.probe_at.is_none();
         if opens {
-            breaker.recording = true;
             breaker.probe_at = Some(Instant::now() + config.breaker_pause);
         }
         opens.then_some(breaker.unknowns)
     });
     if let Some(unknowns) = opens.flatten() {
         tracing::warn!(tenant.id = %tenant, unknowns, "Outcomes are unknown in a row; deliveries to the tenant wait.");
-        let recorded = record(hub, tenant, Command::OpenBreaker { surface: Surface::Graph, unknowns }).await;
-        hub.breakers.with(tenant, |breaker| breaker.recording = false);
-        recorded?;
+        record(hub, tenant, Command::OpenBreaker { surface: Surface::Graph, unknowns }).await?;
     }
     Ok(())
 }
@@ -147,7 +137,7 @@ pub(super) async fn probe(hub: &Hub, tenant: TenantId, access: &SecretString) ->
         return Ok(false);
     }
     record(hub, tenant, Command::CloseBreaker { surface: Surface::Graph }).await?;
-    hub.breakers.with(tenant, |breaker| *breaker = Breaker::closed());
+    hub.breakers.with(tenant, Breaker::close);
     hub.metrics.breakers_open(hub.breakers.open());
     tracing::info!(tenant.id = %tenant, "Graph answers again; deliveries to the tenant go on.");
     Ok(true)
@@ -156,7 +146,9 @@ pub(super) async fn probe(hub: &Hub, tenant: TenantId, access: &SecretString) ->
 async fn record(hub: &Hub, tenant: TenantId, command: Command) -> Result<()> {
     let command_id = CommandId::new(format!("breaker/{}", hub.ids.uuid()));
     let context = Context::hub("outbox", tenant.to_string()).of_tenant(tenant);
-    hub.commands.execute::<Tenant>(tenant, &command_id, &context, command).await?;
+    let done = hub.commands.execute::<Tenant>(tenant, &command_id, &context, command).await?;
+    let known = done.after().revision;
+    hub.breakers.with(tenant, |breaker| breaker.known = breaker.known.max(known));
     hub.metrics.breakers_open(hub.breakers.open());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What another hub began, or a former process, and never concluded.
+//! What was begun and never concluded: by another hub, by a former process, or by a task of this one that failed.
 //!
 //! **Invariant.** An intent is its hub's to conclude for as long as it said, counted by this hub's own monotonic clock from
 //! when it first saw it. After that the outcome is *unknown*, and what the other one may still tell is taken late.
@@ -19,12 +19,8 @@ use crate::{
     processors::{Begun, outbox::Left},
 };
 
-/// Looks at an intent without an outcome, in a lane of a shard that this hub holds.
+/// Looks at an intent without an outcome, in a lane of a shard that this hub holds and that no other task is at.
 pub(super) async fn judge(hub: &Hub, lane: ConnectionId, row: &LaneRow, open: &Open) -> Result<Left> {
-    if open.hub == hub.id {
-        // A task of this process is at it, or has done it and `due` does not know yet.
-        return Ok(Left::Waiting);
-    }
     // Where the store is ours alone the lock on the data directory proves the former process dead.
     if !hub.store.is_ours_alone() {
         let begun = Begun::Delivery(lane, open.message, open.attempt);
@@ -32,10 +28,11 @@ pub(super) async fn judge(hub: &Hub, lane: ConnectionId, row: &LaneRow, open: &O
             return Ok(Left::Until(over_at));
         }
     }
-    tracing::warn!(lane.id = %lane, message.id = %open.message, "A delivery was cut off; its outcome is unknown.");
     let outcome = Outcome::Unknown { resend: resends(hub, open.attempt), diagnosis: Diagnosis::default() };
     let context = context(hub, open.message, row.person).await?;
-    conclude(hub, lane, &context, open.message, open.attempt, outcome).await?;
-    hub.metrics.delivery(DeliveryOutcome::Unknown);
+    if conclude(hub, lane, &context, open.message, open.attempt, outcome).await? {
+        tracing::warn!(lane.id = %lane, message.id = %open.message, "A delivery was cut off; its outcome is unknown.");
+        hub.metrics.delivery(DeliveryOutcome::Unknown);
+    }
     Ok(Left::Waiting)
 }

@@ -33,7 +33,7 @@ use self::{
 };
 use super::outbox::Left;
 use crate::{
-    commands::{Context, Failure},
+    commands::{Context, Done, Failure, Loaded},
     hub::Hub,
     metrics::DeliveryOutcome,
 };
@@ -51,7 +51,7 @@ struct Turn {
     /// The event by which it was accepted.
     cause: Uuid,
     connection: Connection,
-    tenant: Tenant,
+    tenant: Loaded<Tenant>,
 }
 
 impl Turn {
@@ -129,8 +129,7 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
     )?;
     let (cause, message::Event::Accepted(accepted)) =
         accepted.with_context(|| format!("the message {message} was never accepted"))?;
-    let (connection, tenant, row, attempts) =
-        (connection.state, tenant.state, head.row.clone(), row.attempts);
+    let (connection, row, attempts) = (connection.state, head.row.clone(), row.attempts);
     Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, cause, connection, tenant }))
 }
 
@@ -250,7 +249,7 @@ async fn conclude_at_last(
     message: MessageId,
     attempt: u32,
     outcome: Outcome,
-) -> Result<()> {
+) -> Result<bool> {
     loop {
         let answer = conclude(hub, lane, context, message, attempt, outcome.clone()).await;
         let store = answer.as_ref().err().and_then(|error| error.downcast_ref::<Failure<Refusal>>());
@@ -262,7 +261,7 @@ async fn conclude_at_last(
     }
 }
 
-/// Records an outcome in a lane that others may have written to.
+/// Records an outcome in a lane that others may have written to. False where there was none to record.
 async fn conclude(
     hub: &Hub,
     lane: ConnectionId,
@@ -270,11 +269,11 @@ async fn conclude(
     message: MessageId,
     attempt: u32,
     outcome: Outcome,
-) -> Result<()> {
+) -> Result<bool> {
     let command_id = conclusion(message, attempt, &outcome);
     let command = Command::Conclude { message, attempt, outcome };
-    hub.commands.execute::<Lane>(lane, &command_id, context, command).await?;
-    Ok(())
+    let done = hub.commands.execute::<Lane>(lane, &command_id, context, command).await?;
+    Ok(matches!(done, Done::Appended { .. }))
 }
 
 /// *Unknown* is a judgement, and the true outcome may still come after it: that is another command.

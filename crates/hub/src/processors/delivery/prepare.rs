@@ -64,7 +64,7 @@ pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
             return Ok(Found::Decided(rejected(RejectReason::AccountChanged)));
         }
     }
-    if turn.tenant.admission == Admission::Blocked {
+    if turn.tenant.state.admission == Admission::Blocked {
         return Ok(Found::Decided(park(hub, turn, ParkReason::TenantBlocked, Diagnosis::default()).await?));
     }
     let (access, grant, generation) = match tokens::fresh(hub, turn.lane, &turn.connection).await? {
@@ -79,7 +79,7 @@ pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
             return Ok(Found::Decided(Outcome::Deferred { until, why, diagnosis }));
         }
     };
-    match breakers::permission(hub, tenant).await? {
+    match breakers::permission(hub, tenant, &turn.tenant) {
         Permission::Go => {}
         Permission::Wait(until) => return Ok(Found::Leave(Left::Until(until))),
         Permission::Probe if breakers::probe(hub, tenant, &access).await? => {}

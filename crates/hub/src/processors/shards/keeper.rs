@@ -255,7 +255,8 @@ impl Keeper {
         }
     }
 
-    /// Tells the processors what they may work. True where a shard waits for `due` to know all that was done in it before.
+    /// Tells the processors what they may work; gains when all moves are done, so that they look anew once and not for each.
+    /// True where a shard waits for `due` to know all that was done in it before.
     fn publish(&mut self) -> bool {
         let known = self.hub.due.watch().borrow().position;
         let mut waits = false;
@@ -266,6 +267,9 @@ impl Keeper {
                 shards[usize::from(shard.0)] = taken_at <= known;
                 waits |= taken_at > known;
             }
+        }
+        if !self.moves.is_empty() {
+            ShardId::all().for_each(|shard| shards[usize::from(shard.0)] &= self.hub.shards.holds(shard));
         }
         let living = self.view.living().len();
         let until = Until::Then(self.sure_until.unwrap_or_else(Instant::now));
