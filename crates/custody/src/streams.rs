@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use store::{ContentType, Direction, Expected, Keeping, NewEvent, Recorded, StoreError, StreamName};
+use store::{Access, ContentType, Direction, Expected, Keeping, NewEvent, Recorded, StoreError, StreamName};
 
 use crate::{
     cipher,
@@ -54,6 +54,9 @@ impl Vault for StreamVault {
                 return Ok(());
             }
             let expected = newest.map_or(Expected::NoStream, |held| Expected::Revision(held.revision));
+            if expected == Expected::NoStream {
+                self.store.reserve(&stream, Access::Hubs).await?;
+            }
             if expected == Expected::Revision(0) {
                 // Most secrets never have a second value, so the rule is set only now.
                 self.store.keep_newest(&stream, KEPT).await?;

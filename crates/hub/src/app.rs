@@ -7,7 +7,7 @@ use axum::{Router, middleware::from_fn_with_state};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use store::{
-    Keeping,
+    Keeping, StoreError,
     eventstoredb::{EventStoreDb, Options},
 };
 use utoipa_axum::router::OpenApiRouter;
@@ -57,9 +57,9 @@ fn start_once_there(
     let begun = lifecycle.clone();
     lifecycle.spawn("start", async move {
         let stopping = begun.stopping();
-        while let Some(Err(error)) = stopping.run_until_cancelled(Box::pin(store.identify())).await {
-            tracing::warn!(%error, "The store can't be reached; the hub waits for it.");
-            starting.waits_for(format!("the store can't be reached: {error}"));
+        while let Some(Err(error)) = stopping.run_until_cancelled(Box::pin(prepare(&store))).await {
+            tracing::warn!(%error, "The store is not there yet; the hub waits for it.");
+            starting.waits_for(format!("the store is not there yet: {error}"));
             let _ = stopping.run_until_cancelled(tokio::time::sleep(LOOK_FOR_STORE_EVERY)).await;
         }
         if stopping.is_cancelled() {
@@ -95,6 +95,12 @@ pub(crate) fn refuse_dev_data(data: &Path) -> Result<()> {
         data.display()
     );
     Ok(())
+}
+
+/// Makes the store known, and nobody's who should not write to it.
+async fn prepare(store: &EventStoreDb) -> Result<(), StoreError> {
+    store.identify().await?;
+    store.guard().await
 }
 
 /// Starts everything on a listener that the caller bound. `more` are routes besides the API and the pages.

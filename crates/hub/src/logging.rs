@@ -7,8 +7,10 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt::MakeWriter, layer::Subscrib
 
 use crate::config::Section;
 
-/// Appended to the configured level; of two directives for one module the later wins.
-const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,tower=warn,axum=warn";
+/// Appended to the configured level; of two directives for one module the later wins. EventStoreDB's client repeats as an
+/// error what the store adapter says in its own words.
+const QUIET: &str =
+    "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,tower=warn,axum=warn,kurrentdb=off";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

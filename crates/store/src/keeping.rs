@@ -22,6 +22,21 @@ pub trait Keeping: EventStore {
     /// Lets go of everything; the stream, written before or never, refuses every later append, and is
     /// [`StoreError::Deleted`] to who reads it (a tombstone).
     async fn delete_for_good(&self, stream: &StreamName) -> Result<(), StoreError>;
+
+    /// Says whose the stream is, to a store that asks its users who they are. The embedded store is its hub's alone, and
+    /// its port has rules of its own.
+    async fn reserve(&self, _stream: &StreamName, _for_whom: Access) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Whose a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody but hubs reads or writes it.
+    Hubs,
+    /// Clients of the product append to it; nobody but hubs reads it.
+    Clients,
 }
 
 /// Refuses what no backend can do.

@@ -22,7 +22,7 @@ pub mod eventstoredb;
 mod keeping;
 pub mod served;
 
-pub use self::keeping::Keeping;
+pub use self::keeping::{Access, Keeping};
 
 /// The name of a stream: UTF-8, 1 to 256 bytes. The part before the first `-` is its category.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

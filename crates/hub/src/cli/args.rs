@@ -140,10 +140,22 @@ pub struct DevArgs {
     /// Port of the hub; the simulator takes the next one.
     #[arg(long, value_name = "PORT", default_value_t = 8400)]
     pub port: u16,
+    /// The hub's store: the embedded one, or one that it reaches by EventStoreDB's protocol, as it would a cluster. Each has
+    /// data of its own.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = DevStore::Embedded)]
+    pub store: DevStore,
     #[command(flatten)]
     pub config: ConfigArgs,
     #[command(subcommand)]
     pub command: Option<DevCommand>,
+}
+
+#[cfg(feature = "dev")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DevStore {
+    Embedded,
+    #[value(name = "eventstoredb")]
+    EventStoreDb,
 }
 
 #[cfg(feature = "dev")]

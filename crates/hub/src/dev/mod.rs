@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use ::store::Keeping;
 use anyhow::{Context as _, Result, bail, ensure};
 use domain::{ClientId, CommandId, client};
 use microsoft_simulator::{Settings, Simulator, serve_simulator, simulator};
@@ -24,7 +25,7 @@ use url::Url;
 
 use crate::{
     app::{self, DEV_MARK},
-    cli::args::{ClockCommand, DevArgs, DevCommand},
+    cli::args::{ClockCommand, DevArgs, DevCommand, DevStore},
     cli::client::DEV_FILE,
     clock::{Ids as _, MovableClock, SystemIds},
     commands::{Context, Failure},
@@ -42,7 +43,7 @@ pub const CLIENT: &str = "dev";
 pub async fn run(args: DevArgs) -> Result<ExitCode> {
     match args.command {
         Some(DevCommand::Clock { command: ClockCommand::Advance { by } }) => advance(by).await,
-        None if args.once => once::run().await,
+        None if args.once => once::run(args.store).await,
         None => serve(args).await,
     }
 }
@@ -61,7 +62,8 @@ async fn serve(args: DevArgs) -> Result<ExitCode> {
     let directory = PathBuf::from(DEV_FILE).parent().map(Path::to_path_buf).unwrap_or_default();
     let listeners = Listeners::fixed(args.port)?;
     let lifecycle = Lifecycle::new();
-    let dev = Dev::start(&directory, listeners, Sources::of_process(args.config.config), &lifecycle).await?;
+    let sources = Sources::of_process(args.config.config);
+    let dev = Dev::start(&directory, args.store, listeners, sources, &lifecycle).await?;
     let file = directory.join("dev.json");
     write_private(&file, &serde_json::to_vec_pretty(&dev.file)?)?;
     eprint!("{}", dev.greeting());
@@ -70,6 +72,8 @@ async fn serve(args: DevArgs) -> Result<ExitCode> {
     }
     let deadline = dev.hub.config.server.shutdown_deadline;
     let code = lifecycle.run(deadline, signals()?).await;
+    dev.below.stop();
+    dev.below.run(deadline, signals()?).await;
     std::fs::remove_file(&file)?;
     Ok(code)
 }
@@ -110,17 +114,20 @@ pub struct Dev {
     pub file: DevFile,
     /// Whether people were linked in an earlier run: what the simulator granted them ended with it.
     pub forgotten: bool,
+    /// Of what the hub stands on: it is stopped after the hub.
+    pub below: Lifecycle,
 }
 
 impl Dev {
     /// Starts both in `directory`, which is made if need be.
     pub async fn start(
         directory: &Path,
+        kind: DevStore,
         listeners: Listeners,
         mut sources: Sources,
         lifecycle: &Lifecycle,
     ) -> Result<Self> {
-        let data = prepare(directory)?;
+        let data = prepare(directory, kind)?;
         let localhost = |listener: &TcpListener| {
             anyhow::Ok(format!("http://localhost:{}", listener.local_addr()?.port()))
         };
@@ -156,18 +163,23 @@ impl Dev {
             simulator_url: simulator_url.clone(),
         };
         let more = |hub: &Hub| pages::routes(hub.clone(), control);
-        let log = Arc::new(open_store(&data)?);
-        let ids = Arc::new(SystemIds);
-        let hub =
-            app::start_on(log.clone(), config, clock.clone(), ids.clone(), lifecycle, listeners.hub, more)
-                .await?;
+        let (ids, below) = (Arc::new(SystemIds), Lifecycle::new());
         let (port, store) = store::open(listeners.store, directory)?;
-        port.spawn(lifecycle, log, clock, ids)?;
+        let log = Arc::new(open_store(&data.join(match kind {
+            DevStore::Embedded => "",
+            DevStore::EventStoreDb => "store",
+        }))?);
+        port.spawn(&below, log.clone(), clock.clone(), ids.clone())?;
+        let log: Arc<dyn Keeping> = match kind {
+            DevStore::Embedded => log,
+            DevStore::EventStoreDb => Arc::new(store.connect().await?),
+        };
+        let hub = app::start_on(log, config, clock, ids, lifecycle, listeners.hub, more).await?;
         let forgotten = !count_by_status(&hub.connections).await?.is_empty();
         let api_key = api_key(&hub, directory, &format!("{url}/dev/return")).await?;
         store::admit(&hub).await?;
         let file = DevFile { url, api_key: api_key.expose().to_owned(), control_token, simulator_url, store };
-        Ok(Self { hub, simulator, file, forgotten })
+        Ok(Self { hub, simulator, file, forgotten, below })
     }
 
     fn greeting(&self) -> String {
@@ -193,8 +205,11 @@ impl Dev {
 }
 
 /// Makes the directory with its key and its mark. Answers where the data are.
-fn prepare(directory: &Path) -> Result<PathBuf> {
-    let data = directory.join("data");
+fn prepare(directory: &Path, kind: DevStore) -> Result<PathBuf> {
+    let data = directory.join(match kind {
+        DevStore::Embedded => "data",
+        DevStore::EventStoreDb => "data-on-eventstoredb",
+    });
     make_private(&data).with_context(|| format!("making {}", data.display()))?;
     std::fs::write(data.join(DEV_MARK), "").with_context(|| format!("writing to {}", data.display()))?;
     let key = directory.join("key");
@@ -354,7 +369,9 @@ mod tests {
     async fn run(directory: &Path) -> (String, usize) {
         let lifecycle = Lifecycle::new();
         let listeners = Listeners::free().unwrap();
-        let dev = Dev::start(directory, listeners, Sources::default(), &lifecycle).await.unwrap();
+        let dev = Dev::start(directory, DevStore::Embedded, listeners, Sources::default(), &lifecycle)
+            .await
+            .unwrap();
         assert!(!dev.forgotten, "nobody ever signed in");
         let client: ClientId = CLIENT.parse().unwrap();
         let keys = dev.hub.commands.load::<client::Client>(&client).await.unwrap().state.keys;

@@ -12,22 +12,29 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::{Dev, Listeners, browser};
-use crate::{cli, config::Sources, lifecycle::Lifecycle};
+use crate::{
+    cli::{self, args::DevStore},
+    config::Sources,
+    lifecycle::Lifecycle,
+};
 
 /// Longest wait for something that the hub does of itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-pub(super) async fn run() -> Result<ExitCode> {
+pub(super) async fn run(store: DevStore) -> Result<ExitCode> {
     let directory = tempfile::tempdir().context("making a directory for the story")?;
     let lifecycle = Lifecycle::new();
     let environment = vec![("CHANCERY_LOG__LEVEL".to_owned(), "error".to_owned())];
     let sources = Sources { environment, ..Sources::default() };
-    let dev = Dev::start(directory.path(), Listeners::free()?, sources, &lifecycle).await?;
+    let dev = Dev::start(directory.path(), store, Listeners::free()?, sources, &lifecycle).await?;
+    let below = dev.below.clone();
     let told = Story::new(dev)?.tell().await;
-    lifecycle.stop();
-    let (_keep, signals) = tokio::sync::mpsc::channel(1);
-    lifecycle.run(Duration::from_secs(10), signals).await;
+    for lifecycle in [lifecycle, below] {
+        lifecycle.stop();
+        let (_keep, signals) = tokio::sync::mpsc::channel(1);
+        lifecycle.run(Duration::from_secs(10), signals).await;
+    }
     match told {
         Ok(()) => {
             println!("\nThe story is told; every step was as it should be.");

@@ -11,6 +11,7 @@ use domain::{ClientId, CommandId, client};
 use eventstoredb_server::{Cost, PasswordHash, Role, User};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
+use store::eventstoredb::{EventStoreDb, Options};
 
 use super::write_private;
 use crate::{
@@ -23,10 +24,17 @@ use crate::{
     store_port::StorePort,
 };
 
+/// Those that are shown.
 pub(super) const NAMES: [&str; 3] = ["auditor", BACKEND, "operator"];
 
 /// Who submits; a client of the hub, too.
 const BACKEND: &str = "backend";
+
+/// The hub itself, where it comes to its store by this port.
+const HUB: &str = "hub";
+
+const USERS: [(&str, Role); 4] =
+    [("auditor", Role::Read), (BACKEND, Role::Submit), ("operator", Role::Operate), (HUB, Role::Hub)];
 
 /// Where EventStoreDB's clients look, and how many ports behind it are tried.
 const PORT: u16 = 2113;
@@ -43,6 +51,14 @@ pub struct StoreFile {
 impl StoreFile {
     pub(super) fn string(&self, name: &str) -> String {
         format!("esdb://{name}:{}@{}?tls=false", self.users[name], self.address)
+    }
+
+    /// The store as a hub has it that shares it with others.
+    pub(super) async fn connect(&self) -> Result<EventStoreDb> {
+        let store = EventStoreDb::new(self.string(HUB).parse()?, Options::default())?;
+        store.identify().await?;
+        store.guard().await?;
+        Ok(store)
     }
 }
 
@@ -62,8 +78,7 @@ pub(super) fn bind() -> Result<TcpListener> {
 /// The users' passwords are those of earlier runs in the directory.
 pub(super) fn open(listener: TcpListener, directory: &Path) -> Result<(StorePort, StoreFile)> {
     let passwords = passwords(&directory.join("store-users.json"))?;
-    let users = NAMES.into_iter().zip([Role::Read, Role::Submit, Role::Operate]);
-    let users = users.map(|(name, role)| {
+    let users = USERS.into_iter().map(|(name, role)| {
         let password = PasswordHash::of(&passwords[name], drawn(), Cost::Drawn);
         User { name: name.into(), role, password }
     });
@@ -75,7 +90,7 @@ pub(super) fn open(listener: TcpListener, directory: &Path) -> Result<(StorePort
 fn passwords(path: &Path) -> Result<BTreeMap<String, String>> {
     let former = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let mut passwords: BTreeMap<String, String> = former.unwrap_or_default();
-    for name in NAMES {
+    for (name, _) in USERS {
         passwords.entry(name.to_owned()).or_insert_with(|| hex::encode(drawn()));
     }
     write_private(path, &serde_json::to_vec_pretty(&passwords)?)?;

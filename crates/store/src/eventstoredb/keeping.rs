@@ -45,7 +45,7 @@ impl Connection {
         }
     }
 
-    async fn change_metadata(
+    pub(super) async fn change_metadata(
         &self,
         stream: &StreamName,
         change: impl Fn(&mut Map<String, Value>),

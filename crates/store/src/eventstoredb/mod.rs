@@ -4,6 +4,7 @@
 //! subscription to the whole log, begun anew when it falls silent (`following`). A client that is of no use any more is
 //! replaced (`connection`). Nothing waits longer than [`Options`] say, whatever the network does.
 
+pub mod access;
 mod appending;
 mod connection;
 mod connection_string;
@@ -23,8 +24,8 @@ use uuid::Uuid;
 use self::connection::Connection;
 pub use self::connection_string::{ConnectionString, NotAConnectionString};
 use crate::{
-    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, Keeping, NewEvent, PATIENCE,
-    Page, Position, Recorded, StoreError, StreamName,
+    Access, Append, Appended, ContentType, Direction, EventStore, Expected, Filter, Keeping, NewEvent,
+    PATIENCE, Page, Position, Recorded, StoreError, StreamName,
 };
 
 /// The stream whose first event's id is the store's.
@@ -123,6 +124,10 @@ impl Keeping for EventStoreDb {
 
     async fn delete_for_good(&self, stream: &StreamName) -> Result<(), StoreError> {
         self.connection.delete_for_good(stream).await
+    }
+
+    async fn reserve(&self, stream: &StreamName, for_whom: Access) -> Result<(), StoreError> {
+        self.connection.reserve(stream, for_whom).await
     }
 }
 

@@ -26,7 +26,15 @@ impl Running {
         let directory = tempfile::tempdir().unwrap();
         let lifecycle = Lifecycle::new();
         let listeners = Listeners::free().unwrap();
-        let dev = Dev::start(directory.path(), listeners, Sources::default(), &lifecycle).await.unwrap();
+        let dev = Dev::start(
+            directory.path(),
+            crate::cli::args::DevStore::Embedded,
+            listeners,
+            Sources::default(),
+            &lifecycle,
+        )
+        .await
+        .unwrap();
         let http = crate::cli::client::http(None).unwrap();
         Self { dev, lifecycle, http, _directory: directory }
     }
