@@ -1,5 +1,8 @@
 //! The store's own adapter against this server: all that every backend must do, and what this client makes hard.
 
+mod faults;
+mod proxy;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all};

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::{Served, client, event, expecting, read};
 
-static RULES: Rules = Rules {
+pub(crate) static RULES: Rules = Rules {
     owned: &["connection", "intake", "rejection", "vault"],
     hidden: &["intake", "vault"],
     rejections: "rejection",
@@ -34,7 +34,7 @@ static RULES: Rules = Rules {
 };
 
 /// Every role has a user of its name.
-fn users(records: &Arc<Records>) -> Access {
+pub(crate) fn users(records: &Arc<Records>) -> Access {
     let users = Role::ALL.map(|role| User {
         name: role.name().into(),
         role,
@@ -87,7 +87,7 @@ fn denied<T: std::fmt::Debug>(answer: eventstore::Result<T>) -> bool {
 }
 
 /// What is kept of sessions, and whether they can be kept.
-struct Records {
+pub(crate) struct Records {
     full: AtomicBool,
     begun: Mutex<Vec<String>>,
     ended: watch::Sender<Vec<(String, Readings)>>,
@@ -296,9 +296,9 @@ async fn what_other_machines_reach_is_served_only_to_users_and_by_tls() {
     serve(users(&records), Some(tls())).await.unwrap();
 }
 
-const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../microsoft/tests/keys");
+pub(crate) const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../microsoft/tests/keys");
 
-fn tls() -> Arc<rustls::ServerConfig> {
+pub(crate) fn tls() -> Arc<rustls::ServerConfig> {
     let file = |name| std::fs::read(format!("{KEYS}/{name}")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider);

@@ -189,7 +189,7 @@ impl Connection {
         let batch = match timeout_at(until, slot.batch(self)).await {
             Ok(Ok(batch)) => batch,
             Ok(Err((generation, error))) => return Err(self.setback(generation, &error, false)),
-            Err(_) => return Err(unsent("no connection in time")),
+            Err(_) => return Err(self.setback(self.client().0, &Error::DeadlineExceeded, false)),
         };
         let answer = batch.client.append_to_stream(stream.as_str(), state(expected), data);
         let answer = timeout_at(until, answer).await;

@@ -43,6 +43,9 @@ pub enum NotAConnectionString {
     NoCertificate,
 }
 
+/// Milliseconds between attempts to find a node, if the string does not say.
+const DISCOVERY_MS: u32 = 50;
+
 const SETTINGS: [&str; 13] = [
     "tls",
     "tlsVerifyCert",
@@ -88,7 +91,9 @@ impl FromStr for ConnectionString {
         // What holds no percent sign the client reads as it is meant.
         let encoded = user.is_some_and(|user| user.contains('%'));
         let user = user.filter(|_| !encoded).map(|user| format!("{user}@")).unwrap_or_default();
-        let settings = format!("{scheme}://{user}{hosts}?{query}").parse();
+        // The client waits so long before every first connection, half a second if it is not told otherwise; the first of
+        // two settings of a name is passed over.
+        let settings = format!("{scheme}://{user}{hosts}?discoveryInterval={DISCOVERY_MS}&{query}").parse();
         Ok(Self {
             settings: settings.map_err(|_| NotAConnectionString::Host)?,
             credentials: credentials.filter(|_| encoded),

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
+    Options,
     connection::{Connection, as_user},
     reading::{behind, for_server, recorded},
 };
@@ -116,7 +117,10 @@ impl Follower {
                 Some(begun) => begun,
                 none => none.insert(subscribe(&self.connection, self.upto, &self.filter)),
             };
-            match timeout(self.connection.options.silence, begun.said.recv()).await {
+            // To begin takes a connection, to go on does not.
+            let Options { silence, patience } = self.connection.options;
+            let silence = if begun.speaks { silence } else { silence.max(patience) };
+            match timeout(silence, begun.said.recv()).await {
                 Ok(Some(Ok(said))) => {
                     begun.speaks = true;
                     if !matches!(said, SubscriptionEvent::Confirmed(_)) {

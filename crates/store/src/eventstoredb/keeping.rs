@@ -40,7 +40,6 @@ impl Connection {
         });
         match deleted.await {
             Ok(_) | Err(CallError::Missing | CallError::Deleted) => Ok(()),
-            Err(CallError::Failed(StoreError::Unavailable(why))) => Err(StoreError::Uncertain(why)),
             Err(CallError::Failed(error)) => Err(error),
         }
     }
