@@ -1,7 +1,10 @@
 //! The store's own adapter against this server: all that every backend must do, and what this client makes hard.
 
 mod faults;
+mod following_the_leader;
+mod killed;
 mod proxy;
+mod real;
 
 use std::{sync::Arc, time::Duration};
 

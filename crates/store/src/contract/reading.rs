@@ -140,7 +140,9 @@ pub async fn following_catches_up_and_goes_on(store: Store) {
 
     for revision in 2..5 {
         store.append(&stream, Expected::Revision(revision), events(1)).await.unwrap();
-        assert_eq!(until_head(&mut pages).await, [revision + 1]);
+        let events = next_events(&mut pages).await;
+        assert_eq!(events.iter().map(|event| event.revision).collect::<Vec<_>>(), [revision + 1]);
+        until_head(&mut pages).await;
     }
 }
 

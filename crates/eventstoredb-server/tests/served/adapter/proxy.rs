@@ -128,14 +128,15 @@ impl Network {
             if !delay.is_zero() {
                 sleep(delay).await;
             }
-            let left = self.carries.load(SeqCst).saturating_sub(carried);
-            let carries = if direction == Direction::Up { left.min(read as u64) } else { read as u64 };
-            if to.write_all(&buffer[..usize::try_from(carries).unwrap()]).await.is_err()
-                || carries < read as u64
-            {
+            let left = match direction {
+                Direction::Up => self.carries.load(SeqCst).saturating_sub(carried),
+                Direction::Down => u64::MAX,
+            };
+            let part = usize::try_from(left).unwrap_or(usize::MAX).min(read);
+            if to.write_all(&buffer[..part]).await.is_err() || part < read {
                 return;
             }
-            carried += carries;
+            carried += part as u64;
         }
     }
 }
