@@ -1,4 +1,7 @@
-//! Following: a subscription to the whole log, cut into pages.
+//! Following: reading up to the head, then a subscription to the whole log, cut into pages.
+//!
+//! A subscription tells of each event that it passes over, because somebody may wait for it to be. The server looks at
+//! one event at a time then, which is slow over a long stretch: so that is read before.
 //!
 //! A task takes from the subscription, because what waits for its next event must not be broken off in the middle. A
 //! subscription on which nothing came for a while is dropped and begun anew behind what was seen last: it may be dead
@@ -30,13 +33,20 @@ struct Begun {
     speaks: bool,
 }
 
+enum Source {
+    /// To be read up to its head.
+    Log,
+    /// A subscription that is to be begun.
+    Nothing,
+    Subscription(Begun),
+}
+
 struct Follower {
     connection: Arc<Connection>,
     filter: Filter,
     /// What was looked at last.
     upto: Position,
-    /// `None` until it is begun, and after silence.
-    subscription: Option<Begun>,
+    source: Source,
     /// The server has said that there is nothing further for now.
     live: bool,
     /// It has still to be passed on that the head was reached.
@@ -50,9 +60,15 @@ pub(super) fn follow(
     after: Position,
     filter: Filter,
 ) -> BoxStream<'static, Result<Page, StoreError>> {
-    let (upto, subscription) = (after, None);
-    let follower =
-        Follower { connection, filter, upto, subscription, live: false, reached: false, told: false };
+    let follower = Follower {
+        connection,
+        filter,
+        upto: after,
+        source: Source::Log,
+        live: false,
+        reached: false,
+        told: false,
+    };
     stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
         let page = follower.next().await;
@@ -64,6 +80,16 @@ pub(super) fn follow(
 
 impl Follower {
     async fn next(&mut self) -> Result<Page, StoreError> {
+        while let Source::Log = self.source {
+            let page = self.connection.read_all(self.upto, &self.filter, PAGE).await?;
+            let before = std::mem::replace(&mut self.upto, page.upto);
+            if page.at_head {
+                (self.source, self.reached) = (Source::Nothing, true);
+            }
+            if !page.events.is_empty() || (page.upto > before && !self.reached) {
+                return Ok(Page { at_head: false, ..page });
+            }
+        }
         loop {
             if std::mem::take(&mut self.reached) {
                 self.told = true;
@@ -103,7 +129,7 @@ impl Follower {
             if events.len() >= PAGE {
                 return Ok(events);
             }
-            let Some(begun) = &mut self.subscription else { return Ok(events) };
+            let Source::Subscription(begun) = &mut self.source else { return Ok(events) };
             let Ok(next) = begun.said.try_recv() else { return Ok(events) };
             let generation = begun.generation;
             said = next.map_err(|error| self.connection.failed(generation, &error))?;
@@ -113,9 +139,9 @@ impl Follower {
     /// The next thing said, by a subscription begun anew where there is none that speaks.
     async fn wait(&mut self) -> Result<SubscriptionEvent, StoreError> {
         loop {
-            let begun = match &mut self.subscription {
-                Some(begun) => begun,
-                none => none.insert(subscribe(&self.connection, self.upto, &self.filter)),
+            let Source::Subscription(begun) = &mut self.source else {
+                self.source = Source::Subscription(subscribe(&self.connection, self.upto, &self.filter));
+                continue;
             };
             // To begin takes a connection, to go on does not.
             let Options { silence, patience } = self.connection.options;
@@ -133,7 +159,7 @@ impl Follower {
                     if !begun.speaks {
                         self.connection.renew(begun.generation);
                     }
-                    (self.subscription, self.live, self.told) = (None, false, false);
+                    (self.source, self.live, self.told) = (Source::Nothing, false, false);
                 }
             }
         }
@@ -143,7 +169,7 @@ impl Follower {
 fn subscribe(connection: &Connection, after: Position, filter: &Filter) -> Begun {
     let options = as_user!(connection, SubscribeToAllOptions::default().position(behind(after)));
     let options = match for_server(filter) {
-        Some(filter) => options.filter(filter),
+        Some(filter) => options.filter(filter.max(1)),
         None => options,
     };
     let (generation, client) = connection.client();

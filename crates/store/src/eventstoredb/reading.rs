@@ -126,9 +126,9 @@ pub(super) fn behind(after: Position) -> StreamPosition<eventstore::Position> {
     }
 }
 
-/// `None` for everything. A checkpoint is wanted for each event passed over, because somebody may wait for it to be.
+/// `None` for everything.
 pub(super) fn for_server(filter: &Filter) -> Option<SubscriptionFilter> {
-    let by_name = SubscriptionFilter::on_stream_name().max(1);
+    let by_name = SubscriptionFilter::on_stream_name();
     if filter.stream_prefixes.is_empty() {
         return Some(by_name.exclude_system_events());
     }
