@@ -10,9 +10,10 @@ use std::{
     process::Command,
 };
 
+use chancery::http::v1::submission;
 use domain::{
-    Aggregate, Metadata, account, aggregate, audit, client, connection, hub, lane, message, shard, sign_in,
-    tenant,
+    Aggregate, Metadata, account, aggregate, audit, client, connection, hub, intake, lane, message, shard,
+    sign_in, tenant,
 };
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -95,7 +96,7 @@ struct Kind {
     again: fn(&str, &[u8]) -> (String, Vec<u8>),
 }
 
-/// Every event that this program writes, by name.
+/// Every event that this program writes or reads, by name.
 fn events() -> BTreeMap<String, Kind> {
     let mut events = BTreeMap::new();
     events.extend(of::<account::Account>());
@@ -103,12 +104,29 @@ fn events() -> BTreeMap<String, Kind> {
     events.extend(of::<client::Client>());
     events.extend(of::<connection::Connection>());
     events.extend(of::<hub::Presence>());
+    events.extend(of::<intake::Rejection>());
     events.extend(of::<lane::Lane>());
     events.extend(of::<message::Message>());
     events.extend(of::<shard::Shard>());
     events.extend(of::<sign_in::SignIn>());
     events.extend(of::<tenant::Tenant>());
+    events.insert(intake::SUBMITTED.to_owned(), submitted());
     events
+}
+
+/// What clients write, whose shape is that of the API.
+fn submitted() -> Kind {
+    let whole = submission::schema();
+    let variant = json!({ "properties": { "data": whole["data"] } });
+    let whole = json!({
+        "$schema": schema_for!(()).to_value()["$schema"],
+        "$defs": whole["$defs"],
+    });
+    let again = |name: &str, data: &[u8]| {
+        submission::read(data).unwrap_or_else(|wrong| panic!("{name}: {wrong:?}"));
+        (name.to_owned(), data.to_vec())
+    };
+    Kind { schema: schema(intake::SUBMITTED, &variant, &whole), again }
 }
 
 fn of<A: Aggregate>() -> Vec<(String, Kind)>
@@ -125,7 +143,8 @@ where
         .iter()
         .map(|variant| {
             let name = variant["properties"]["name"]["const"].as_str().expect("an event has a name");
-            assert!(name.starts_with(&format!("{}.", A::CATEGORY)), "{name} is named after its category");
+            let category = if A::CATEGORY == "rejection" { intake::CATEGORY } else { A::CATEGORY };
+            assert!(name.starts_with(&format!("{category}.")), "{name} is named after its category");
             (name.to_owned(), Kind { schema: schema(name, variant, &whole), again })
         })
         .collect()
@@ -197,6 +216,7 @@ fn every_event_of_the_domain_is_known_here() {
         let names = renames.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name.to_owned());
         names.filter(|name| name.contains('.')).collect::<Vec<_>>()
     });
+    let named = named.chain([intake::SUBMITTED.to_owned()]);
     assert_eq!(named.collect::<BTreeSet<_>>(), events().into_keys().collect());
 }
 

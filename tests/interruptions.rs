@@ -3,6 +3,8 @@
 
 #[allow(dead_code, reason = "each test binary uses a part of the harness")]
 mod harness;
+#[path = "interruptions/intake.rs"]
+mod intake;
 #[path = "interruptions/kills.rs"]
 mod kills;
 

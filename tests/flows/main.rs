@@ -6,6 +6,7 @@ mod harness;
 
 mod graph;
 mod input;
+mod intake;
 mod leaks;
 mod sign_ins;
 mod sign_ins_refused;

@@ -24,8 +24,9 @@ impl Event {
             id: recorded.id,
             stream: recorded.stream.to_string(),
             name: recorded.name.to_string(),
-            data: serde_json::from_slice(&recorded.data).unwrap(),
-            metadata: serde_json::from_slice(&recorded.metadata).unwrap(),
+            // What outsiders wrote may be no JSON.
+            data: serde_json::from_slice(&recorded.data).unwrap_or_default(),
+            metadata: serde_json::from_slice(&recorded.metadata).unwrap_or_default(),
             position: recorded.position,
         }
     }

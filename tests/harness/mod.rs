@@ -6,6 +6,7 @@ pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod faltering;
+pub(crate) mod intake;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod microsoft;

@@ -46,11 +46,22 @@ pub struct Key {
     pub revoked: bool,
 }
 
+impl Key {
+    fn is_good(&self, now: Timestamp) -> bool {
+        !self.revoked && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
 impl Client {
     /// The role, when one of the client's keys has this hash and is good at `now`.
     pub fn authenticates(&self, hash: &str, now: Timestamp) -> Option<&Profile> {
-        let good = |key: &Key| key.hash == hash && !key.revoked && key.expires_at.is_none_or(|end| now < end);
+        let good = |key: &Key| key.hash == hash && key.is_good(now);
         self.keys.values().any(good).then_some(self.profile.as_ref()).flatten()
+    }
+
+    /// One of its keys is good: without one it can do nothing, and revoking them all ends what it may.
+    pub fn has_good_key(&self, now: Timestamp) -> bool {
+        self.keys.values().any(|key| key.is_good(now))
     }
 }
 
@@ -227,6 +238,7 @@ mod tests {
         assert!(client.authenticates("hash-1", at(100)).is_none());
         assert!(client.authenticates("hash-2", at(100)).is_some());
         assert!(client.authenticates("hash-3", at(0)).is_none());
+        assert!(client.has_good_key(at(100)));
     }
 
     #[test]
@@ -234,6 +246,8 @@ mod tests {
         let revoked = Event::KeyRevoked { key: Uuid::from_u128(1) };
         let client = [created(), key(1), revoked.clone()].into_iter().fold(Client::default(), Client::evolve);
         assert!(client.authenticates("hash-1", at(0)).is_none());
+        assert!(!client.has_good_key(at(0)));
+        assert!(!Client::default().evolve(created()).has_good_key(at(0)));
         given::<Client>([created(), key(1), revoked])
             .when(Command::RevokeKey { key: Uuid::from_u128(1) })
             .refused(Refusal::NoSuchKey);

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod diagnosis;
 pub mod hub;
 pub mod ids;
+pub mod intake;
 pub mod lane;
 pub mod message;
 pub mod sealed;

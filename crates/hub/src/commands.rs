@@ -3,10 +3,12 @@
 //! **Invariants.** A command id is done once in its stream. Only [`Done::Appended`] permits an outside effect. Event ids
 //! are drawn anew for each decision and used again only to repeat that very append after a lost acknowledgement.
 
+mod context;
 mod loaded;
 mod states;
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,7 +18,7 @@ use std::{
 };
 
 use domain::{
-    Aggregate, ClientId, CommandId, Metadata, TenantId, Timestamp, Undecodable,
+    Aggregate, CommandId, Metadata, Timestamp, Undecodable,
     aggregate::{decode, encode},
 };
 use store::{
@@ -25,8 +27,11 @@ use store::{
 };
 use uuid::Uuid;
 
-pub use self::loaded::{Loaded, metadata};
 use self::states::States;
+pub use self::{
+    context::Context,
+    loaded::{Loaded, metadata},
+};
 use crate::clock::{Clock, Ids};
 
 /// Conflicts in a row before a command gives up: somebody else must then be writing without end.
@@ -37,65 +42,6 @@ const REPEATS_MAX: usize = 5;
 const PAGE: usize = 512;
 /// And at first: most streams are short, and so is what was added to one that is known.
 const FIRST_PAGE: usize = 32;
-
-/// Who does something, and on what occasion.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// `client/<id>`, `person`, `hub/<process>`.
-    pub actor: String,
-    /// What belongs together: a request's id, or the causing event's own correlation.
-    pub correlation_id: String,
-    /// The id of the event that this follows from.
-    pub causation_id: Option<Uuid>,
-    pub tenant: Option<TenantId>,
-    pub client: Option<ClientId>,
-    /// Of the provider's answer that this is the outcome of.
-    pub provider_request_id: Option<String>,
-}
-
-impl Context {
-    /// A process of the hub, acting of itself.
-    pub fn hub(process: &str, correlation_id: impl Into<String>) -> Self {
-        Self {
-            actor: format!("hub/{process}"),
-            correlation_id: correlation_id.into(),
-            causation_id: None,
-            tenant: None,
-            client: None,
-            provider_request_id: None,
-        }
-    }
-
-    /// A client of the API.
-    pub fn client(client: &ClientId, correlation_id: impl Into<String>) -> Self {
-        Self {
-            actor: format!("client/{client}"),
-            client: Some(client.clone()),
-            ..Self::hub("", correlation_id)
-        }
-    }
-
-    /// What is done follows from this event.
-    #[must_use]
-    pub fn caused_by(self, event: Option<Uuid>) -> Self {
-        Self { causation_id: event, ..self }
-    }
-
-    #[must_use]
-    pub fn of_tenant(self, tenant: TenantId) -> Self {
-        Self { tenant: Some(tenant), ..self }
-    }
-
-    #[must_use]
-    pub fn of_client(self, client: ClientId) -> Self {
-        Self { client: Some(client), ..self }
-    }
-
-    #[must_use]
-    pub fn answered_by(self, provider_request_id: Option<String>) -> Self {
-        Self { provider_request_id, ..self }
-    }
-}
 
 /// What came of a command.
 #[derive(Clone, Debug)]
@@ -144,6 +90,7 @@ pub enum Failure<R> {
 pub struct Beginning<A: Aggregate> {
     pub id: String,
     pub command_id: CommandId,
+    pub context: Context,
     pub command: A::Command,
     /// Whose order it has to keep; see [`Append::line`].
     pub line: Option<Arc<str>>,
@@ -205,16 +152,17 @@ impl Commands {
         self.decide_from(stream::<A>(id), Loaded::default(), Keep::No, command_id, context, command).await
     }
 
-    /// Begins many streams with one append each, committed together where the store can. The answers come in order.
-    pub async fn begin_many<A>(&self, commands: Vec<Beginning<A>>, context: &Context) -> Vec<Answer<A>>
+    /// Begins many streams with one append each, committed together where the store can. The answers come in order, and
+    /// behind one that could not be recorded none of its line is.
+    pub async fn begin_many<A>(&self, beginnings: Vec<Beginning<A>>) -> Vec<Answer<A>>
     where
         A: Aggregate,
         A::Command: Clone,
     {
-        let mut answers: Vec<Option<Answer<A>>> = Vec::with_capacity(commands.len());
+        let mut answers: Vec<Option<Answer<A>>> = Vec::with_capacity(beginnings.len());
         let mut appends = Vec::new();
         let mut waiting = Vec::new();
-        for (index, Beginning { id, command_id, command, line }) in commands.iter().enumerate() {
+        for (index, Beginning { id, command_id, context, command, line }) in beginnings.iter().enumerate() {
             match A::default().decide(command.clone()) {
                 Err(refusal) => answers.push(Some(Err(Failure::Refused(refusal)))),
                 Ok(events) => {
@@ -234,15 +182,23 @@ impl Commands {
         }
         let results = self.store.append_many(appends).await;
         results.iter().flatten().for_each(|appended| self.wrote(appended));
+        let mut held = HashSet::new();
         for ((index, events, last, recorded_at), result) in waiting.into_iter().zip(results) {
-            let Beginning { id, command_id, command, .. } = &commands[index];
+            let Beginning { id, command_id, context, command, line } = &beginnings[index];
             answers[index] = Some(match result {
                 Ok(appended) => {
                     let after = Loaded::default().after(&events, last, appended, recorded_at, command_id);
                     Ok(Done::Appended { events, after })
                 }
+                Err(_) if line.as_ref().is_some_and(|line| held.contains(line)) => {
+                    Err(StoreError::Unavailable("what goes before it was not recorded".into()).into())
+                }
                 // The stream is there already, or the answer was lost: one by one, with a look at the stream.
-                Err(_) => self.execute::<A>(id, command_id, context, command.clone()).await,
+                Err(_) => {
+                    let answer = self.execute::<A>(id, command_id, context, command.clone()).await;
+                    held.extend(line.clone().filter(|_| matches!(answer, Err(Failure::Store(_)))));
+                    answer
+                }
             });
         }
         answers.into_iter().flatten().collect()

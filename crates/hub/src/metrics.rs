@@ -38,6 +38,8 @@ pub struct Metrics {
     shards_owned: Gauge,
     hubs_living: Gauge,
     shard_moves: Family<Moved, Counter>,
+    intake: Family<Intake, Counter>,
+    intake_waiting: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -106,6 +108,16 @@ label! {
     ShardMove { Taken = "taken", Released = "released" }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Intake {
+    answer: IntakeAnswer,
+}
+
+label! {
+    /// How an event of an intake stream was answered.
+    IntakeAnswer { Accepted = "accepted", Rejected = "rejected" }
+}
+
 impl Metrics {
     /// Shows them at `/metrics`.
     pub fn register(&self, registry: &mut Registry) {
@@ -126,6 +138,8 @@ impl Metrics {
             "Tenants whose deliveries are held back",
             self.breakers_open.clone(),
         );
+        let help = "Messages submitted through the store, by how they were answered";
+        registry.register("chancery_intake", help, self.intake.clone());
         self.register_gauges(registry);
     }
 
@@ -148,6 +162,8 @@ impl Metrics {
             "Shards that this hub took and released",
             self.shard_moves.clone(),
         );
+        let help = "Events of intake streams that are not answered yet";
+        registry.register("chancery_intake_waiting", help, self.intake_waiting.clone());
     }
 
     /// How many messages there are of each status.
@@ -175,6 +191,14 @@ impl Metrics {
 
     pub fn sign_in(&self, outcome: SignInOutcome) {
         self.sign_ins.get_or_create(&SignIn { outcome }).inc();
+    }
+
+    pub fn intake(&self, answer: IntakeAnswer) {
+        self.intake.get_or_create(&Intake { answer }).inc();
+    }
+
+    pub fn intake_waiting(&self, events: u64) {
+        self.intake_waiting.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
     pub fn under_way(&self, lanes: usize) {

@@ -1,4 +1,5 @@
-//! What the hub does of itself, driven by the read model `due` and nothing else.
+//! What the hub does of itself, driven by the read model `due` and nothing else; but for what is submitted, which is
+//! answered as it stands in the log.
 //!
 //! **Invariant.** A processor works what is in a shard of this hub, and nothing else. A shard is this hub's only once `due`
 //! has reached the head of the log as it was when the shard became so. Each decision is appended at the revision that it
@@ -7,6 +8,7 @@
 mod breakers;
 mod delivery;
 mod gauges;
+mod intake;
 mod outbox;
 mod pace;
 mod shards;
@@ -39,6 +41,7 @@ pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     let stopping = lifecycle.stopping();
     lifecycle.spawn("gauges", gauges::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("keys", keys(hub.clone(), stopping.clone()));
+    lifecycle.spawn("intake", intake::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("shards", shards::run(hub.clone(), head, stopping.clone()));
     lifecycle.spawn("outbox", outbox::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("tokens", tokens::run(hub.clone(), stopping.clone()));

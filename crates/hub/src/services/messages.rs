@@ -1,5 +1,7 @@
 //! Messages of the product: what is accepted, for whom, and how it looks in Teams.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use custody::{KeyName, Place, UnsealError};
 use domain::{
@@ -12,17 +14,17 @@ use domain::{
 use microsoft::ChatMessage;
 use serde::Serialize;
 use serde_json::json;
-use store::Position;
+use store::{Position, StoreError};
 use uuid::Uuid;
 
 use crate::{
-    commands::{Beginning, Context, Failure, LoadError},
+    commands::{Beginning, Context, Done, Failure, LoadError},
     http::auth::Caller,
     hub::Hub,
 };
 
 /// Whom a message is for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipient {
     Account(AccountId),
@@ -70,42 +72,55 @@ pub async fn accept(hub: &Hub, caller: &Caller, key: &str, draft: Draft) -> Resu
     let command_id = command_id(&accepted);
     let command = Command::Accept(Box::new(accepted));
     let done = hub.commands.begin::<Message>(id, &command_id, &context, command).await;
-    receipt(id, done.map(crate::commands::Done::into_after))
+    receipt(id, done.map(Done::into_after))
 }
 
-/// Accepts many, each on its own. The answers come in order.
-pub async fn accept_many(
-    hub: &Hub,
-    caller: &Caller,
-    drafts: Vec<(String, Draft)>,
-) -> Vec<Result<Receipt, NotAccepted>> {
-    let mut answers: Vec<Option<Result<Receipt, NotAccepted>>> = Vec::with_capacity(drafts.len());
-    let mut ready = Vec::new();
-    for (index, (key, draft)) in drafts.iter().enumerate() {
-        match prepare(hub, caller, key, draft).await {
+/// One message of many: who asks for it, under which key, and the event that it was submitted by, if any.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub caller: &'a Caller,
+    pub key: &'a str,
+    pub draft: &'a Draft,
+    pub cause: Option<Uuid>,
+}
+
+/// Accepts many, each on its own. The answers come in order, and so is what is for one recipient accepted: behind one
+/// that met with trouble nothing more is.
+pub async fn accept_many(hub: &Hub, asked: &[Asked<'_>]) -> Vec<Result<Receipt, NotAccepted>> {
+    let mut answers = Vec::with_capacity(asked.len());
+    let (mut ready, mut beginnings, mut held) = (Vec::new(), Vec::new(), HashSet::new());
+    for (index, Asked { caller, key, draft, cause }) in asked.iter().enumerate() {
+        let answer = match prepare(hub, caller, key, draft).await {
+            Ok(_) if held.contains(&draft.recipient) => Some(Err(held_back())),
             Ok((id, accepted)) => {
-                answers.push(None);
-                ready.push((index, id, accepted));
+                ready.push((index, id));
+                beginnings.push(beginning(caller, id, accepted, *cause));
+                None
             }
-            Err(refusal) => answers.push(Some(repeated(hub, caller, key, draft, refusal).await)),
+            Err(refusal) => Some(repeated(hub, caller, key, draft, refusal).await),
+        };
+        if let Some(Err(NotAccepted::Trouble(_))) = answer {
+            held.insert(&draft.recipient);
         }
+        answers.push(answer);
     }
-    let commands = ready
-        .iter()
-        .map(|(_, id, accepted)| Beginning {
-            id: id.to_string(),
-            command_id: command_id(accepted),
-            command: Command::Accept(Box::new(accepted.clone())),
-            // Where a message stands in its lane is said by the log.
-            line: Some(format!("lane-{}", accepted.lane).into()),
-        })
-        .collect();
-    let batch = context(caller, MessageId(hub.ids.uuid()));
-    let done = hub.commands.begin_many(commands, &batch).await;
-    for ((index, id, _), done) in ready.into_iter().zip(done) {
-        answers[index] = Some(receipt(id, done.map(crate::commands::Done::into_after)));
+    let done = hub.commands.begin_many::<Message>(beginnings).await;
+    for ((index, id), done) in ready.into_iter().zip(done) {
+        answers[index] = Some(receipt(id, done.map(Done::into_after)));
     }
     answers.into_iter().flatten().collect()
+}
+
+fn beginning(caller: &Caller, id: MessageId, accepted: Accepted, cause: Option<Uuid>) -> Beginning<Message> {
+    let context = context(caller, id).of_tenant(accepted.person.tenant);
+    Beginning {
+        id: id.to_string(),
+        command_id: command_id(&accepted),
+        context: context.caused_by(cause),
+        // Where a message stands in its lane is said by the log.
+        line: Some(format!("lane-{}", accepted.lane).into()),
+        command: Command::Accept(Box::new(accepted)),
+    }
 }
 
 async fn prepare(
@@ -274,6 +289,11 @@ fn context(caller: &Caller, id: MessageId) -> Context {
 /// Another request under the same key is another command, which the message refuses.
 fn command_id(accepted: &Accepted) -> CommandId {
     CommandId::new(format!("accept/{}", accepted.request_hash))
+}
+
+/// Not even tried, because what goes before it could not be recorded.
+fn held_back() -> NotAccepted {
+    trouble(StoreError::Unavailable("a message before it could not be recorded".into()))
 }
 
 fn trouble(error: impl Into<anyhow::Error>) -> NotAccepted {

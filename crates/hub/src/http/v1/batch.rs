@@ -24,7 +24,7 @@ use crate::{
         problem::{ApiError, Kind, Problem},
     },
     hub::Hub,
-    services::messages::{self, Draft},
+    services::messages::{self, Asked, Draft},
 };
 
 /// A batch may be larger than another body: a thousand messages of the largest size.
@@ -94,8 +94,9 @@ async fn accept_batch(
 ) -> Result<Json<BatchAnswer>, ApiError> {
     let lines = read(request).await?;
     let drafts: Vec<ReadLine> = lines.iter().map(|line| read_line(line)).collect();
-    let ready = drafts.iter().flatten().cloned().collect();
-    let mut answers = VecDeque::from(messages::accept_many(&hub, &caller, ready).await);
+    let asked =
+        drafts.iter().flatten().map(|(key, draft)| Asked { caller: &caller, key, draft, cause: None });
+    let mut answers = VecDeque::from(messages::accept_many(&hub, &asked.collect::<Vec<_>>()).await);
     let results = lines.iter().zip(drafts).map(|(line, draft)| {
         let answer = draft.and_then(|_| match answers.pop_front() {
             Some(answer) => answer.map_err(ApiError::from),
@@ -149,13 +150,18 @@ async fn read(request: Request) -> Result<Vec<Vec<u8>>, ApiError> {
 }
 
 /// A key and what is to be accepted under it, or what is wrong with the line.
-type ReadLine = Result<(String, Draft), ApiError>;
+pub(super) type ReadLine = Result<(String, Draft), ApiError>;
 
 fn read_line(line: &[u8]) -> ReadLine {
     let BatchMessage { idempotency_key, recipient, content } = parse_json(line)?;
-    let key = IdempotencyKey::parse(&idempotency_key)
+    keyed_draft(&idempotency_key, NewMessage::new(recipient, content))
+}
+
+/// A message whose key stands within it.
+pub(super) fn keyed_draft(key: &str, message: NewMessage) -> ReadLine {
+    let key = IdempotencyKey::parse(key)
         .ok_or_else(|| invalid("idempotency_key", "must have 1 to 200 visible ASCII characters"))?;
-    Ok((key.0, NewMessage::new(recipient, content).into_draft()?))
+    Ok((key.0, message.into_draft()?))
 }
 
 /// The key of a line, as far as it can be read.

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt::Display, time::Duration};
 
 use custody::{CustodyError, UnsealError, VaultError};
-use domain::{account, audit, client, connection, lane, message, sign_in, tenant};
+use domain::{account, audit, client, connection, intake, lane, message, sign_in, tenant};
 use store::StoreError;
 
 use crate::{
@@ -62,6 +62,15 @@ impl From<anyhow::Error> for ApiError {
     }
 }
 
+/// Whether it is worth trying again: the store or the vault is in trouble, not what was asked of them.
+pub fn is_passing(error: &anyhow::Error) -> bool {
+    let of_store = error.chain().find_map(of_store);
+    let passing = |error: &StoreError| {
+        !matches!(error, StoreError::Deleted(_) | StoreError::TooLarge { .. } | StoreError::Invalid(_))
+    };
+    of_store.is_some_and(passing) || error.chain().any(is_vault_away)
+}
+
 fn unavailable(cause: &dyn Display, detail: &str) -> ApiError {
     tracing::warn!(error = %cause, "a request could not be served now");
     ApiError::new(Kind::Unavailable, detail).retry_after(RETRY_AFTER)
@@ -83,6 +92,7 @@ fn of_store<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a StoreError> {
         failed::<audit::Refusal>,
         failed::<client::Refusal>,
         failed::<connection::Refusal>,
+        failed::<intake::Refusal>,
         failed::<lane::Refusal>,
         failed::<message::Refusal>,
         failed::<sign_in::Refusal>,

@@ -31,8 +31,8 @@ use crate::{
 };
 
 /// What may be seen at all; neither the vault nor what outsiders submit is among it.
-const CATEGORIES: [&str; 8] =
-    ["account", "audit", "client", "connection", "lane", "message", "signin", "tenant"];
+const CATEGORIES: [&str; 9] =
+    ["account", "audit", "client", "connection", "lane", "message", "rejection", "signin", "tenant"];
 /// Silence ends after this with a comment, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A tail ends after this, and its client comes back with its key: a revoked key is of use no longer than that.
@@ -70,7 +70,7 @@ impl Tails {
 struct TailQuery {
     /// A position to begin behind; without it, the beginning of the log. The header `Last-Event-ID` goes first.
     after: Option<String>,
-    /// Some of `account`, `audit`, `client`, `connection`, `lane`, `message`, `signin` and `tenant`, with commas between.
+    /// Some of `account`, `audit`, `client`, `connection`, `lane`, `message`, `rejection`, `signin` and `tenant`, with commas between.
     categories: Option<String>,
 }
 

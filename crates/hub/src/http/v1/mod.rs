@@ -10,7 +10,10 @@ pub mod history;
 pub mod hubs;
 pub mod messages;
 pub mod paging;
+pub mod submission;
 pub mod tenants;
+
+pub use errors::is_passing;
 
 use std::time::Duration;
 
