@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use crate::harness::{
     PATIENCE, World,
     api::{answer, by_person, drawn, text, to_account},
-    intake::{answers, event, message, of_account, submitted},
+    intake::{answers, event, message, of_account, submit, submitted},
     log::count,
     microsoft::{ADA, BRUNO, EMEKA},
+    secrets::{Needle, hold_files_free},
 };
 
 /// A world in which Ada is linked and `shop` may submit.
@@ -96,7 +97,8 @@ async fn what_is_wrong_is_rejected_by_reason_and_field_and_nothing_of_it_is_kept
     let good = world.submit(3, vec![with("/content/text", json!("Hello"))]).await[0];
     assert_eq!(world.answer_to(good).await.0, "accepted");
 
-    let events = world.events().await;
+    let answered = |events: &[_]| ids.iter().all(|id| !answers(events, *id).is_empty());
+    let events = world.until("all are answered", answered).await;
     for (place, (id, wanted)) in ids.iter().zip(wanted).enumerate() {
         let answers = answers(&events, *id);
         let told: Vec<_> = answers.iter().map(|(why, field, _)| (why.as_str(), field.as_deref())).collect();
@@ -211,7 +213,7 @@ async fn what_was_submitted_while_the_hub_was_down_is_answered_once_it_is_back()
     world.end(PATIENCE).await;
     let store = world.store().await;
     let meanwhile = vec![event("bad", "x"), submitted(&message("shop", "3", "u-1", "Meanwhile"))];
-    let meanwhile = crate::harness::intake::submit(store.as_ref(), 4, meanwhile).await;
+    let meanwhile = submit(store.as_ref(), 4, meanwhile).await;
     world.begin(store).await;
     assert_eq!(world.answer_to(meanwhile[1]).await.0, "accepted");
     world.until_recorded("lane.delivered.v1", 2).await;
@@ -225,6 +227,26 @@ async fn what_was_submitted_while_the_hub_was_down_is_answered_once_it_is_back()
     }
     assert_eq!(world.microsoft.texts(ADA), ["Before", "Meanwhile", "After"]);
     assert_eq!(world.microsoft.texts(BRUNO), [""; 0]);
+}
+
+#[tokio::test]
+async fn once_it_is_answered_what_was_submitted_is_in_no_file_any_more() {
+    let mut world = shop().await;
+    let said = "The quarterly numbers are confidential.";
+    let accepted = submitted(&message("shop", &drawn(), "u-1", said));
+    let refused = submitted(&message("shop", &drawn(), "u-404-confidential", said));
+    let ids = world.submit(6, vec![accepted, refused, event("message.submitted.v1", said)]).await;
+    for id in ids {
+        world.answer_to(id).await;
+    }
+    world.end(PATIENCE).await;
+    let needles = [Needle::new("content", said), Needle::new("account", "u-404-confidential")];
+    assert!(hold_files_free(&world.data(), &needles) > 5);
+    // The next one is answered all the same.
+    let store = world.store().await;
+    let next = submit(store.as_ref(), 6, vec![submitted(&message("shop", &drawn(), "u-1", "Next"))]).await;
+    world.begin(store).await;
+    assert_eq!(world.answer_to(next[0]).await.0, "accepted");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use chancery::{
     hub::Hub,
-    services::messages::{self, Draft},
+    services::messages::{self, Asked, Draft},
 };
 use domain::{connection::Connection, message::Content};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -109,8 +109,9 @@ async fn accept(hub: &Hub, people: &[Recipient], round: &str, messages: usize) -
         (format!("{round}/{number}"), Draft { recipient, content: Content::Text { text: text(number) } })
     };
     for first in (0..messages).step_by(BATCH) {
-        let drafts = (first..messages.min(first + BATCH)).map(draft).collect();
-        for answer in messages::accept_many(hub, &caller, drafts).await {
+        let drafts: Vec<_> = (first..messages.min(first + BATCH)).map(draft).collect();
+        let asked = drafts.iter().map(|(key, draft)| Asked { caller: &caller, key, draft, cause: None });
+        for answer in messages::accept_many(hub, &asked.collect::<Vec<_>>()).await {
             answer?;
         }
     }

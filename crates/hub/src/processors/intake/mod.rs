@@ -1,5 +1,7 @@
 //! Answers what clients submit through the store: the streams `intake-0` to `intake-15`, each in its own order.
 //!
+//! What was submitted is in clear. Once it is answered it is deleted from the log, a second later at the most.
+//!
 //! **Invariants.** What was submitted is answered once, by an acceptance or a rejection that begins a stream, so that
 //! a repeat after a crash finds it there. No event stops a stream, whatever is in it; trouble with the store or the
 //! vault does, until it is over.
@@ -10,8 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use domain::intake::{CATEGORY, STREAMS};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::join_all};
 use store::{Direction, Filter, Page, StoreError, StreamName, served::DELETED_EVENT};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::PAUSE;
@@ -21,6 +24,8 @@ use crate::hub::Hub;
 const PAGE: usize = 128;
 /// Where the log grows by other things only, it is looked at no more often than this.
 const BREATH: Duration = Duration::from_millis(10);
+/// Deleting holds up who else writes, so it is done for many events at a time.
+const DELETE_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
     while !stopping.is_cancelled() {
@@ -45,7 +50,14 @@ async fn follow(hub: &Hub, stopping: &CancellationToken) -> Result<()> {
     loop {
         intake.work(hub, stopping).await?;
         let page = tokio::select! {
-            () = stopping.cancelled() => return Ok(()),
+            () = stopping.cancelled() => {
+                intake.delete_answered(hub).await;
+                return Ok(());
+            }
+            () = tokio::time::sleep_until(intake.delete_at), if intake.has_answered() => {
+                intake.delete_answered(hub).await;
+                continue;
+            }
             page = pages.next() => page.context("the log is not followed any more")??,
         };
         if page.events.is_empty() {
@@ -56,11 +68,17 @@ async fn follow(hub: &Hub, stopping: &CancellationToken) -> Result<()> {
 }
 
 /// The streams, by their numbers.
-struct Intake([Stream; STREAMS as usize]);
+struct Intake {
+    streams: [Stream; STREAMS as usize],
+    /// Not before then.
+    delete_at: Instant,
+}
 
 /// How far one is answered.
 #[derive(Clone, Copy, Default)]
 struct Stream {
+    /// What stands before this is deleted.
+    first: u64,
     /// The revision to go on at.
     next: u64,
     /// Behind its last event.
@@ -73,21 +91,15 @@ impl Intake {
     async fn look(hub: &Hub) -> Result<Self> {
         let mut streams = [Stream::default(); STREAMS as usize];
         for (number, stream) in (0..).zip(&mut streams) {
-            let newest = match hub.store.read_stream(&name(number), Direction::Backward, u64::MAX, 1).await {
-                // Nothing more can be submitted to it.
-                Err(StoreError::Deleted(_)) => continue,
-                newest => newest?,
-            };
-            let Some(newest) = newest.first().filter(|event| *event.name != *DELETED_EVENT) else { continue };
-            let end = newest.revision + 1;
-            *stream = Stream { next: 0, end, known_from: end };
+            *stream = Stream::look(hub, number).await?;
         }
-        Ok(Self(streams))
+        Ok(Self { streams, delete_at: Instant::now() })
     }
 
     fn notice(&mut self, page: &Page) {
         for event in &page.events {
-            let stream = event.stream.id().parse().ok().and_then(|number: usize| self.0.get_mut(number));
+            let stream =
+                event.stream.id().parse().ok().and_then(|number: usize| self.streams.get_mut(number));
             if let Some(stream) = stream.filter(|_| *event.name != *DELETED_EVENT) {
                 stream.end = stream.end.max(event.revision + 1);
             }
@@ -97,7 +109,7 @@ impl Intake {
     /// Answers everything that is known to be there, some of each stream at a time.
     async fn work(&mut self, hub: &Hub, stopping: &CancellationToken) -> Result<()> {
         while self.waiting() > 0 {
-            for (number, stream) in (0..).zip(&mut self.0) {
+            for (number, stream) in (0..).zip(&mut self.streams) {
                 if stopping.is_cancelled() {
                     return Ok(());
                 }
@@ -106,16 +118,56 @@ impl Intake {
                 }
             }
             hub.metrics.intake_waiting(self.waiting());
+            if self.delete_at <= Instant::now() {
+                self.delete_answered(hub).await;
+            }
         }
         Ok(())
     }
 
+    fn has_answered(&self) -> bool {
+        self.streams.iter().any(|stream| stream.first < stream.next)
+    }
+
+    /// Where that fails it is tried again, and nobody has to wait for it.
+    async fn delete_answered(&mut self, hub: &Hub) {
+        let answered = (0..).zip(&mut self.streams).filter(|(_, stream)| stream.first < stream.next);
+        let deleted = answered.map(async |(number, stream)| {
+            match hub.store.truncate_before(&name(number), stream.next).await {
+                Ok(()) | Err(StoreError::Deleted(_)) => stream.first = stream.next,
+                Err(error) => {
+                    tracing::warn!(intake = number, error = %error, "What was answered could not be deleted; trying again.");
+                }
+            }
+        });
+        join_all(deleted).await;
+        self.delete_at = Instant::now() + DELETE_EVERY;
+    }
+
     fn waiting(&self) -> u64 {
-        self.0.iter().map(|stream| stream.end.saturating_sub(stream.next)).sum()
+        self.streams.iter().map(|stream| stream.end.saturating_sub(stream.next)).sum()
     }
 }
 
 impl Stream {
+    async fn look(hub: &Hub, number: u8) -> Result<Self> {
+        let read = async |direction, from| {
+            let one = hub.store.read_stream(&name(number), direction, from, 1).await?;
+            Ok(one.into_iter().find(|event| *event.name != *DELETED_EVENT))
+        };
+        let ends =
+            async { Ok((read(Direction::Forward, 0).await?, read(Direction::Backward, u64::MAX).await?)) };
+        match ends.await {
+            Ok((Some(first), Some(last))) => {
+                let (first, end) = (first.revision, last.revision + 1);
+                Ok(Self { first, next: first, end, known_from: end })
+            }
+            // Nothing is there, or an operator deleted it for good, and nothing can be submitted to it any more.
+            Ok(_) | Err(StoreError::Deleted(_)) => Ok(Self::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn answer_some(&mut self, hub: &Hub, number: u8) -> Result<()> {
         let name = name(number);
         let events = hub.store.read_stream(&name, Direction::Forward, self.next, PAGE).await?;
