@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "each test binary uses a part of the harness")]
 mod harness;
 
+mod backup;
 mod graph;
 mod input;
 mod intake;

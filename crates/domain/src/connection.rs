@@ -131,6 +131,10 @@ pub enum Command {
         why: ReauthorizationReason,
         diagnosis: Diagnosis,
     },
+    /// The log and the vault are those of a backup, and Microsoft may have given newer tokens to the hub that was lost.
+    Restore {
+        backed_up_at: Timestamp,
+    },
     FindChat {
         chat_id: String,
     },
@@ -215,6 +219,9 @@ pub enum Event {
     },
     #[serde(rename = "connection.token-expired.v1")]
     TokenExpired { grant: SignInId, generation: u64, expired_at: Timestamp },
+    /// The tokens are those of a backup; they are replaced before they are used again.
+    #[serde(rename = "connection.tokens-restored.v1")]
+    TokensRestored { grant: SignInId, generation: u64, backed_up_at: Timestamp },
     #[serde(rename = "connection.reauthorization-required.v1")]
     ReauthorizationRequired {
         grant: SignInId,
@@ -350,6 +357,15 @@ impl Aggregate for Connection {
                     |generation| Event::ReauthorizationRequired { grant, generation, why, diagnosis };
                 Ok(generation.map(required).into_iter().collect())
             }
+            Command::Restore { backed_up_at } => {
+                let active = self.grant.as_ref().filter(|_| self.status == Status::Active);
+                let restored = active.map(|grant| Event::TokensRestored {
+                    grant: grant.id,
+                    generation: grant.generation,
+                    backed_up_at,
+                });
+                Ok(restored.into_iter().collect())
+            }
             Command::FindChat { chat_id } if self.chat_id.as_ref() == Some(&chat_id) => Ok(vec![]),
             Command::FindChat { chat_id } => Ok(vec![Event::ChatFound { chat_id }]),
             Command::LoseChat { chat_id } if self.chat_id.as_ref() == Some(&chat_id) => {
@@ -443,7 +459,7 @@ impl Grant {
                 self.refresh_not_before = not_before;
                 self.refresh_failures += 1;
             }
-            Event::TokenExpired { .. } => self.expired = true,
+            Event::TokenExpired { .. } | Event::TokensRestored { .. } => self.expired = true,
             Event::TokensDestroyed { .. } => self.destroyed = true,
             _ => {}
         }

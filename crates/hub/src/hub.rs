@@ -143,6 +143,11 @@ impl Hub {
     }
 }
 
+/// What is in the data directory beside the read models, which can be built anew.
+pub(crate) const LOG: &str = "log.sqlite";
+pub(crate) const VAULT: &str = "vault.sqlite";
+pub(crate) const EPOCH: &str = "epoch";
+
 /// Opens the log in the data directory, which is then this process's alone.
 pub fn open_store(data: &Path) -> Result<EmbeddedStore> {
     // What keeps it from being made, the store tells better.
@@ -157,7 +162,7 @@ pub(crate) fn make_private(directory: &Path) -> std::io::Result<()> {
 
 /// The vault in the data directory. A log without its vault is not begun anew with: its streams could not be found again.
 pub async fn open_vault(data: &Path, store: &dyn EventStore) -> Result<Arc<dyn Vault>> {
-    let path = data.join("vault.sqlite");
+    let path = data.join(VAULT);
     let vault = EmbeddedVault::open(&path).await?;
     ensure!(
         store.head().await? == Position::START || Custody::was_opened(&vault).await?,
@@ -237,17 +242,20 @@ fn graph(config: &Config, http: reqwest::Client) -> Result<Graph> {
 
 /// Counts the starts on this data directory, so that what one process began is told from what the next does.
 fn count_start(data: &Path) -> Result<u64> {
-    let path = data.join("epoch");
-    let before: u64 = match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            text.trim().parse().with_context(|| format!("{} does not hold a number", path.display()))?
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-    };
+    let path = data.join(EPOCH);
+    let before = read_epoch(&path)?;
     let (epoch, new) = (before + 1, data.join("epoch.new"));
     std::fs::write(&new, epoch.to_string()).with_context(|| format!("writing {}", new.display()))?;
     std::fs::File::open(&new)?.sync_all()?;
     std::fs::rename(&new, &path).with_context(|| format!("writing {}", path.display()))?;
     Ok(epoch)
+}
+
+/// How often a hub was started; 0 where there is no such file.
+pub(crate) fn read_epoch(path: &Path) -> Result<u64> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().with_context(|| format!("{} does not hold a number", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
 }

@@ -1,6 +1,7 @@
 //! Runs: the integration hub between a product and Microsoft Teams.
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod commands;

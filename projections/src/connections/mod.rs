@@ -279,7 +279,7 @@ impl ConnectionRow {
                     (grant.issued_at, grant.expires_at, grant.expired) = (at, *expires_at, false);
                 }
             }
-            connection::Event::TokenExpired { .. } => {
+            connection::Event::TokenExpired { .. } | connection::Event::TokensRestored { .. } => {
                 if let Some(grant) = &mut self.grant {
                     grant.expired = true;
                 }

@@ -157,7 +157,9 @@ pub(super) fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Op
         connection::Event::RefreshFailed { not_before, .. } => {
             row.map(|row| ConnectionRow { claim_open: false, refresh_not_before: *not_before, ..row })
         }
-        connection::Event::TokenExpired { .. } => row.map(|row| ConnectionRow { expired: true, ..row }),
+        connection::Event::TokenExpired { .. } | connection::Event::TokensRestored { .. } => {
+            row.map(|row| ConnectionRow { expired: true, ..row })
+        }
         connection::Event::ReauthorizationRequired { .. } => end(row, Status::ReauthorizationRequired),
         connection::Event::ConsentRequired { .. } => end(row, Status::ConsentRequired),
         connection::Event::Suspended { .. } => end(row, Status::Suspended),

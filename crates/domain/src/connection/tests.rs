@@ -178,6 +178,18 @@ fn expiring_twice_records_one_event() {
 }
 
 #[test]
+fn tokens_of_a_backup_are_not_good_to_use_whatever_their_time() {
+    let backed_up_at = testing::at(50);
+    let restored = Event::TokensRestored { grant: testing::sign_in(1), generation: 1, backed_up_at };
+    let restore = Command::Restore { backed_up_at };
+    given::<Connection>([linked(1), issued(1, 1)]).when(restore.clone()).then([restored.clone()]);
+    given::<Connection>([linked(1), issued(1, 1), Event::Unlinked {}]).when(restore).then([]);
+    let connection =
+        [linked(1), issued(1, 1), restored].into_iter().fold(Connection::default(), Connection::evolve);
+    assert!(connection.grant.unwrap().expired);
+}
+
+#[test]
 fn a_late_word_on_an_older_grant_changes_nothing() {
     let require = Command::RequireReauthorization {
         grant: testing::sign_in(1),

@@ -32,6 +32,11 @@ pub enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Copy the data of a hub, which may run meanwhile, into a new directory: all events, and all keys and tokens as the
+    /// vault keeps them. Not the key-encryption key, which has a backup of its own.
+    Backup(BackupArgs),
+    /// Make a data directory from a backup. People's tokens are replaced before they are used again.
+    Restore(RestoreArgs),
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -109,6 +114,34 @@ pub enum Command {
     },
     /// Print completions for a shell: `chancery completions bash > /etc/bash_completion.d/chancery`.
     Completions { shell: Shell },
+}
+
+/// Without --config and --data-dir the data of `chancery dev` in this directory.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Where to: a directory that is not there yet, or empty.
+    #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub to: PathBuf,
+    /// The hub's data directory.
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath, conflicts_with = "config")]
+    pub data_dir: Option<PathBuf>,
+    /// The hub's configuration, which names its data directory.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup.
+    #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub from: PathBuf,
+    /// The data directory to make, which is not there yet, or empty.
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub into: PathBuf,
+    /// Use no token of the backup: everybody signs in again. For providers that end a grant when they see an older refresh
+    /// token of it.
+    #[arg(long)]
+    pub sign_in_again: bool,
 }
 
 #[derive(Debug, Subcommand)]

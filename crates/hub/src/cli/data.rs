@@ -90,6 +90,21 @@ impl Data {
     }
 }
 
+/// Where a hub keeps its log and its vault, whether it runs or not. Without arguments as in [`Data::here`].
+pub(super) fn directory(data_dir: Option<PathBuf>, config: Option<PathBuf>) -> Result<PathBuf> {
+    let file = config.or_else(|| std::env::var_os("CHANCERY_CONFIG").map(PathBuf::from));
+    let of_dev = Path::new(DEV_FILE).with_file_name("data");
+    if let Some(directory) = data_dir.or_else(|| (file.is_none() && of_dev.is_dir()).then_some(of_dev)) {
+        return Ok(directory);
+    }
+    let config = configured(file)?;
+    ensure!(
+        config.store.kind == StoreKind::Embedded,
+        "the events and keys of this hub are kept by EventStoreDB, and backed up by its own tools"
+    );
+    Ok(config.data.directory)
+}
+
 fn take(directory: &Path) -> Result<EmbeddedStore> {
     open_store(directory).context("the data can be opened only while no hub runs on them")
 }

@@ -5,6 +5,7 @@
 
 mod api_keys;
 pub mod args;
+mod backup;
 pub mod client;
 mod clients;
 mod data;
@@ -52,6 +53,8 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "dev")]
         Command::Simulator { listen } => return crate::dev::run_simulator(listen).await,
         Command::Serve { config } => return crate::app::serve(&Sources::of_process(config.config)).await,
+        Command::Backup(args) => backup::take(args).await?,
+        Command::Restore(args) => backup::restore(&args).await?,
         Command::Clients { command, hub, json } => clients::run(command, &hub, json).await?,
         Command::ApiKeys { command, hub, json } => api_keys::run(command, &hub, json).await?,
         Command::Projections { command, data, json } => projections::run(command, &data, json).await?,

@@ -12,6 +12,7 @@ mod keeping;
 mod reader;
 mod recent;
 mod schema;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -29,6 +30,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+pub use self::snapshot::{Snapshot, SnapshotError};
 use self::{
     keeping::Keep,
     reader::Readers,
@@ -110,6 +112,13 @@ impl EmbeddedStore {
         let readers = Arc::new(Readers::new(file, options.readers));
         Ok(Self { id, jobs: Some(jobs), head, readers, writer: Some(writer), _lock: lock })
     }
+}
+
+/// Gives a log that was copied an id of its own: positions that the original handed out mean nothing here, since the two
+/// go on differently.
+pub fn give_new_id(dir: &Path, id: Uuid) -> Result<(), OpenError> {
+    let _lock = lock(dir)?;
+    schema::set_id(&dir.join("log.sqlite"), id)
 }
 
 impl EmbeddedStore {

@@ -65,6 +65,14 @@ pub(super) fn open(file: &Path) -> Result<(Connection, Uuid), OpenError> {
     Ok((connection, id))
 }
 
+pub(super) fn set_id(file: &Path, id: Uuid) -> Result<(), OpenError> {
+    let (connection, _) = open(file)?;
+    connection
+        .execute("UPDATE store SET id = ?1", (id.as_bytes(),))
+        .map_err(|source| explain(file, source))?;
+    connection.close().map_err(|(_, source)| explain(file, source))
+}
+
 /// Opens the file for reading only; it is there already, and so is the writer.
 pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -49,6 +49,13 @@ pub(super) fn connection(event: &connection::Event, grants: &Grants) -> Told {
             let text = format!("The access token of {token} expired at {expired_at}.");
             of(*grant, Some(*generation), text)
         }
+        Event::TokensRestored { grant, generation, backed_up_at } => {
+            let token = token_of(*grant, *generation);
+            let text = format!(
+                "The data were restored from a backup of {backed_up_at}; {token} is replaced before it is used again."
+            );
+            of(*grant, Some(*generation), text)
+        }
         Event::ReauthorizationRequired { grant, generation, why, diagnosis } => {
             let text =
                 format!("The grant is of no use any more: {}. The person has to sign in again.", word(why));
