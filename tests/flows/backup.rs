@@ -131,6 +131,9 @@ async fn restore(from: &Path, into: &Path, tokens: Tokens) -> anyhow::Result<Res
     backup::restore(from, into, tokens, Arc::new(SystemClock), Arc::new(SystemIds)).await
 }
 
+/// Done to a file of a backup.
+type Harm<'a> = &'a dyn Fn(&Path);
+
 #[tokio::test]
 async fn what_is_no_whole_backup_is_refused_and_leaves_nothing_behind() {
     let world = World::start().await;
@@ -160,7 +163,7 @@ async fn what_is_no_whole_backup_is_refused_and_leaves_nothing_behind() {
     };
     let remove = |path: &Path| fs::remove_file(path).unwrap();
     let garble = |path: &Path| fs::write(path, "{").unwrap();
-    let harms: [(&str, &dyn Fn(&Path), &str); 8] = [
+    let harms: [(_, Harm<'_>, _); 8] = [
         ("log.sqlite", &flip, "log.sqlite is damaged"),
         ("vault.sqlite", &flip, "vault.sqlite is damaged"),
         ("log.sqlite", &cut, "log.sqlite is damaged"),

@@ -1,8 +1,11 @@
 //! A store that fails at the n-th append, in one way or another.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -105,9 +108,18 @@ impl EventStore for Faltering {
     }
 
     async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
-        let mut answers = Vec::new();
-        for Append { stream, expected, events, .. } in appends {
-            answers.push(self.append(&stream, expected, events).await);
+        let (mut answers, mut held) = (Vec::new(), HashSet::new());
+        for Append { stream, expected, events, line } in appends {
+            let line = line.unwrap_or_else(|| stream.as_str().into());
+            let answer = if held.contains(&line) {
+                Err(StoreError::Unavailable("what goes before it was not recorded".into()))
+            } else {
+                self.append(&stream, expected, events).await
+            };
+            if let Err(StoreError::Unavailable(_) | StoreError::Uncertain(_)) = answer {
+                held.insert(line);
+            }
+            answers.push(answer);
         }
         answers
     }

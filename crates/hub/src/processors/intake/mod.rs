@@ -11,7 +11,10 @@ mod answer;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use domain::intake::{CATEGORY, STREAMS};
+use domain::{
+    ShardId,
+    intake::{CATEGORY, STREAMS},
+};
 use futures_util::{StreamExt as _, future::join_all};
 use store::{Direction, Filter, Page, StoreError, StreamName, served::DELETED_EVENT};
 use tokio::time::Instant;
@@ -46,30 +49,36 @@ pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
 async fn follow(hub: &Hub, stopping: &CancellationToken) -> Result<()> {
     // What comes while the streams are looked at is seen twice.
     let mut pages = hub.store.follow(hub.store.head().await?, Filter::categories([CATEGORY]));
-    let mut intake = Intake::look(hub).await?;
+    let mut shards = hub.shards.changes();
+    let mut intake = Intake { streams: [None; STREAMS as usize], delete_at: Instant::now() };
     loop {
         intake.work(hub, stopping).await?;
-        let page = tokio::select! {
+        tokio::select! {
             () = stopping.cancelled() => {
                 intake.delete_answered(hub).await;
                 return Ok(());
             }
+            () = shards.next() => intake.look(hub).await?,
             () = tokio::time::sleep_until(intake.delete_at), if intake.has_answered() => {
                 intake.delete_answered(hub).await;
-                continue;
             }
-            page = pages.next() => page.context("the log is not followed any more")??,
-        };
-        if page.events.is_empty() {
-            tokio::time::sleep(BREATH).await;
+            // It is not sure at this moment whose these are.
+            () = tokio::time::sleep(PAUSE), if intake.waiting() > 0 => {}
+            page = pages.next() => {
+                let page = page.context("the log is not followed any more")??;
+                if page.events.is_empty() {
+                    tokio::time::sleep(BREATH).await;
+                }
+                intake.notice(&page);
+            }
         }
-        intake.notice(&page);
     }
 }
 
 /// The streams, by their numbers.
 struct Intake {
-    streams: [Stream; STREAMS as usize],
+    /// Without those that are another hub's.
+    streams: [Option<Stream>; STREAMS as usize],
     /// Not before then.
     delete_at: Instant,
 }
@@ -88,18 +97,19 @@ struct Stream {
 }
 
 impl Intake {
-    async fn look(hub: &Hub) -> Result<Self> {
-        let mut streams = [Stream::default(); STREAMS as usize];
-        for (number, stream) in (0..).zip(&mut streams) {
-            *stream = Stream::look(hub, number).await?;
+    /// Another hub may have answered something of each meanwhile.
+    async fn look(&mut self, hub: &Hub) -> Result<()> {
+        for (number, stream) in (0..).zip(&mut self.streams) {
+            *stream = if is_ours(hub, number) { Some(Stream::look(hub, number).await?) } else { None };
         }
-        Ok(Self { streams, delete_at: Instant::now() })
+        Ok(())
     }
 
     fn notice(&mut self, page: &Page) {
         for event in &page.events {
             let stream =
                 event.stream.id().parse().ok().and_then(|number: usize| self.streams.get_mut(number));
+            let stream = stream.and_then(Option::as_mut);
             if let Some(stream) = stream.filter(|_| *event.name != *DELETED_EVENT) {
                 stream.end = stream.end.max(event.revision + 1);
             }
@@ -108,30 +118,30 @@ impl Intake {
 
     /// Answers everything that is known to be there, some of each stream at a time.
     async fn work(&mut self, hub: &Hub, stopping: &CancellationToken) -> Result<()> {
-        while self.waiting() > 0 {
-            for (number, stream) in (0..).zip(&mut self.streams) {
+        loop {
+            let mut at_rest = true;
+            for (number, stream) in streams(&mut self.streams) {
                 if stopping.is_cancelled() {
                     return Ok(());
                 }
-                if stream.next < stream.end {
+                if stream.waiting() > 0 && is_ours(hub, number) {
                     stream.answer_some(hub, number).await?;
+                    at_rest = false;
                 }
+            }
+            if at_rest {
+                return Ok(());
             }
             hub.metrics.intake_waiting(self.waiting());
             if self.delete_at <= Instant::now() {
                 self.delete_answered(hub).await;
             }
         }
-        Ok(())
-    }
-
-    fn has_answered(&self) -> bool {
-        self.streams.iter().any(|stream| stream.first < stream.next)
     }
 
     /// Where that fails it is tried again, and nobody has to wait for it.
     async fn delete_answered(&mut self, hub: &Hub) {
-        let answered = (0..).zip(&mut self.streams).filter(|(_, stream)| stream.first < stream.next);
+        let answered = streams(&mut self.streams).filter(|(_, stream)| stream.first < stream.next);
         let deleted = answered.map(async |(number, stream)| {
             match hub.store.truncate_before(&name(number), stream.next).await {
                 Ok(()) | Err(StoreError::Deleted(_)) => stream.first = stream.next,
@@ -144,9 +154,22 @@ impl Intake {
         self.delete_at = Instant::now() + DELETE_EVERY;
     }
 
-    fn waiting(&self) -> u64 {
-        self.streams.iter().map(|stream| stream.end.saturating_sub(stream.next)).sum()
+    fn has_answered(&self) -> bool {
+        self.streams.iter().flatten().any(|stream| stream.first < stream.next)
     }
+
+    fn waiting(&self) -> u64 {
+        self.streams.iter().flatten().map(Stream::waiting).sum()
+    }
+}
+
+fn streams(streams: &mut [Option<Stream>]) -> impl Iterator<Item = (u8, &mut Stream)> {
+    (0..).zip(streams).filter_map(|(number, stream)| Some((number, stream.as_mut()?)))
+}
+
+/// A stream is worked by the hub that has the shard of its number.
+fn is_ours(hub: &Hub, number: u8) -> bool {
+    hub.shards.holds(ShardId(number))
 }
 
 impl Stream {
@@ -166,6 +189,10 @@ impl Stream {
             Ok(_) | Err(StoreError::Deleted(_)) => Ok(Self::default()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn waiting(&self) -> u64 {
+        self.end.saturating_sub(self.next)
     }
 
     async fn answer_some(&mut self, hub: &Hub, number: u8) -> Result<()> {
