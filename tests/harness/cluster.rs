@@ -24,6 +24,7 @@ use super::{
 pub(crate) struct Cluster {
     pub(crate) microsoft: Microsoft,
     pub(crate) store: Arc<dyn Keeping>,
+    open: Box<dyn Fn() -> Arc<dyn Keeping>>,
     /// Those that run, oldest first.
     pub(crate) hubs: Vec<Member>,
     overrides: Vec<(String, String)>,
@@ -49,6 +50,23 @@ pub(crate) struct Member {
 impl Cluster {
     /// With so many hubs and so many people, and short leases.
     pub(crate) async fn start(hubs: usize, crowd: u32, overrides: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(directory.path(), store::embedded::Options::default()).unwrap();
+        let store: Arc<dyn Keeping> = Arc::new(store);
+        let mut cluster = Self::on(Box::new(move || store.clone()), crowd, overrides, directory);
+        for _ in 0..hubs {
+            cluster.join().await;
+        }
+        cluster
+    }
+
+    /// Without a hub, on a store to which each gets a way of its own.
+    pub(crate) fn on(
+        open: Box<dyn Fn() -> Arc<dyn Keeping>>,
+        crowd: u32,
+        overrides: &[(&str, &str)],
+        directory: TempDir,
+    ) -> Self {
         log_to_file();
         let short = [
             ("HUBS__HEARTBEAT_MS", "50"),
@@ -57,15 +75,13 @@ impl Cluster {
             ("OUTBOUND__REQUEST_TIMEOUT_MS", "500"),
             ("TOKENS__REFRESH_TIMEOUT_MS", "500"),
         ];
-        let directory = tempfile::tempdir().unwrap();
-        let store = directory.path().join("store");
-        std::fs::create_dir(&store).unwrap();
         custody::KeyEncryptionKey::create_file(&directory.path().join("key")).unwrap();
         let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let url = format!("http://localhost:{}", socket.local_addr().unwrap().port());
-        let mut cluster = Self {
+        Self {
             microsoft: Microsoft::with_crowd(&url, crowd),
-            store: Arc::new(EmbeddedStore::open(&store, store::embedded::Options::default()).unwrap()),
+            store: open(),
+            open,
             hubs: Vec::new(),
             overrides: named(QUICK).chain(named(&short)).chain(named(overrides)).collect(),
             url,
@@ -74,11 +90,7 @@ impl Cluster {
             moved: Duration::ZERO,
             key: String::new(),
             directory,
-        };
-        for _ in 0..hubs {
-            cluster.join().await;
         }
-        cluster
     }
 
     /// One more hub, with data of its own.
@@ -91,7 +103,7 @@ impl Cluster {
         let url = format!("http://localhost:{}", socket.local_addr().unwrap().port());
         let config = config(&home, &self.url, &self.microsoft, &self.overrides);
         let (clock, lifecycle) = (Arc::new(MovableClock::new(self.moved)), Lifecycle::new());
-        let line = Arc::new(Line::new(self.store.clone()));
+        let line = Arc::new(Line::new((self.open)()));
         let hub = start_hub(line.clone(), config, &clock, &lifecycle, &socket).await.unwrap();
         if self.key.is_empty() {
             self.key = client(&hub, &url, "product", Role::Admin).await.key;
@@ -103,9 +115,13 @@ impl Cluster {
             }
         };
         tokio::time::timeout(PATIENCE, heard).await.expect("the hub gets its part");
-        hub.clients.wait_for(self.store.head().await.unwrap(), PATIENCE).await.unwrap();
-        hub.keys.reload(&hub).await.unwrap();
         let api = Api::new(&url, &self.key);
+        let let_in = async {
+            while api.get("/v1/hubs").await.status != 200 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, let_in).await.expect("the hub knows the key");
         self.hubs.push(Member { hub, api, url, clock, line, lifecycle });
         self.hubs.last().unwrap()
     }
@@ -167,6 +183,7 @@ impl Cluster {
         }
     }
 
+    /// Where everything of this test is kept, also the `key` that all hubs have.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -213,6 +230,25 @@ impl Log {
         };
         let came = tokio::time::timeout(PATIENCE, read).await.is_ok();
         assert!(came, "{what}: it did not come to that");
+    }
+
+    /// How many shards each hub holds that holds any, by the log; the fewest first.
+    pub(crate) fn shares(&self) -> Vec<usize> {
+        let mut holders = HashMap::new();
+        for event in &self.events {
+            match event.name.as_str() {
+                "shard.taken.v1" => _ = holders.insert(&event.stream, &event.data["hub"]),
+                "shard.released.v1" => _ = holders.remove(&event.stream),
+                _ => {}
+            }
+        }
+        let mut shares = HashMap::<String, usize>::new();
+        for hub in holders.values() {
+            *shares.entry(hub.to_string()).or_default() += 1;
+        }
+        let mut shares: Vec<_> = shares.into_values().collect();
+        shares.sort_unstable();
+        shares
     }
 
     pub(crate) fn count(&self, name: &str) -> usize {

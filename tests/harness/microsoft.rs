@@ -1,13 +1,15 @@
 //! The simulated Microsoft, on a socket of its own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use axum_server::tls_rustls::RustlsConfig;
 use domain::{ObjectId, PersonId, TenantId};
 use microsoft_simulator::{
     Fault, Flaw, Kind, Settings, Simulator,
     control::{DialsChange, MessageRecord, PersonChange},
     serve_simulator, simulator,
 };
+use rustls::pki_types::PrivateKeyDer;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{PATIENCE, api::drawn};
@@ -23,11 +25,18 @@ pub(crate) const EMEKA: &str = "emeka@fabrikam.example";
 /// Has a personal account.
 pub(crate) const GWEN: &str = "gwen@live.example";
 
+const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../microsoft/tests/keys");
+
+/// Whom to trust for [`Microsoft::open_tls_door`].
+pub(crate) const AUTHORITY: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../microsoft/tests/keys/test-authority.pem");
+
 /// A simulator that does not throttle unless it is asked to.
 pub(crate) struct Microsoft {
     pub(crate) simulator: Simulator,
     pub(crate) settings: Settings,
     pub(crate) url: String,
+    router: axum::Router,
     _running: DropGuard,
 }
 
@@ -54,8 +63,31 @@ impl Microsoft {
         simulator.turn(DialsChange { throttle: Some(false), ..DialsChange::default() });
         let stop = CancellationToken::new();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        tokio::spawn(serve_simulator(listener, router, simulator.clone(), stop.clone().cancelled_owned()));
-        Self { simulator, settings, url, _running: stop.drop_guard() }
+        tokio::spawn(serve_simulator(
+            listener,
+            router.clone(),
+            simulator.clone(),
+            stop.clone().cancelled_owned(),
+        ));
+        Self { simulator, settings, url, router, _running: stop.drop_guard() }
+    }
+
+    /// Another door to the same Microsoft, by TLS under [`AUTHORITY`], for hubs that speak no plain HTTP with it.
+    pub(crate) fn open_tls_door(&self) -> String {
+        let file = |name: &str| std::fs::read(format!("{KEYS}/{name}")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let key = PrivateKeyDer::try_from(file("localhost.key.der")).unwrap();
+        let chain = vec![file("localhost.cert.der").into()];
+        let config = config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let door =
+            axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(Arc::new(config))).unwrap();
+        tokio::spawn(door.serve(self.router.clone().into_make_service()));
+        url
     }
 
     pub(crate) fn person(&self, upn: &str) -> PersonId {

@@ -3,5 +3,10 @@
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "each test binary uses a part of the harness")]
 mod harness;
+#[path = "../store/process.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod process;
+mod processes;
 mod rounds;
+mod served;
 mod sharing;

@@ -12,17 +12,17 @@ use crate::harness::{
 
 /// Rounds if nothing is said.
 const ROUNDS: usize = 20;
-const PEOPLE: u32 = 20;
+pub(crate) const PEOPLE: u32 = 20;
 
 /// A message that was acknowledged.
-struct Said {
+pub(crate) struct Said {
     id: String,
     person: u32,
     content: String,
 }
 
 /// Posts once each person's next messages, at this hub.
-async fn say(cluster: &Cluster, at: usize, said: &mut Vec<Said>, times: usize, what: &str) {
+pub(crate) async fn say(cluster: &Cluster, at: usize, said: &mut Vec<Said>, times: usize, what: &str) {
     for time in 0..times {
         for person in 1..=PEOPLE {
             let content = format!("{what}, {time}, to {person}");
@@ -32,12 +32,12 @@ async fn say(cluster: &Cluster, at: usize, said: &mut Vec<Said>, times: usize, w
     }
 }
 
-async fn until_all_have_ended(log: &mut Log, said: &[Said], what: &str) {
+pub(crate) async fn until_all_have_ended(log: &mut Log, said: &[Said], what: &str) {
     log.until(what, |log| said.iter().all(|message| log.ends.contains_key(&message.id))).await;
 }
 
 /// Once where it is said to be delivered, at most once where that is unknown, and each person's in order.
-fn hold(cluster: &Cluster, log: &Log, said: &[Said]) -> usize {
+pub(crate) fn hold(cluster: &Cluster, log: &Log, said: &[Said]) -> usize {
     let mut unknown = 0;
     for person in 1..=PEOPLE {
         let arrived = cluster.microsoft.texts(&upn(person));
@@ -61,7 +61,7 @@ fn hold(cluster: &Cluster, log: &Log, said: &[Said]) -> usize {
     unknown
 }
 
-fn of_claims(cluster: &Cluster, log: &Log) {
+pub(crate) fn of_claims(cluster: &Cluster, log: &Log) {
     let claims = log.count("connection.refresh-started.v1");
     let calls = cluster.microsoft.count("token.refresh");
     assert!(calls <= claims as u64, "{calls} calls for {claims} claims");
