@@ -21,6 +21,7 @@ use domain::{ClientId, CommandId, client};
 use microsoft_simulator::{Settings, Simulator, serve_simulator, simulator};
 use projections::connections::queries::count_by_status;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use url::Url;
 
 use crate::{
@@ -61,9 +62,8 @@ pub struct DevFile {
 async fn serve(args: DevArgs) -> Result<ExitCode> {
     let directory = PathBuf::from(DEV_FILE).parent().map(Path::to_path_buf).unwrap_or_default();
     let listeners = Listeners::fixed(args.port)?;
-    let lifecycle = Lifecycle::new();
     let sources = Sources::of_process(args.config.config);
-    let dev = Dev::start(&directory, args.store, listeners, sources, &lifecycle).await?;
+    let dev = Dev::start(&directory, args.store, listeners, sources).await?;
     let file = directory.join("dev.json");
     write_private(&file, &serde_json::to_vec_pretty(&dev.file)?)?;
     eprint!("{}", dev.greeting());
@@ -71,9 +71,7 @@ async fn serve(args: DevArgs) -> Result<ExitCode> {
         eprintln!("  The simulated Microsoft has forgotten its sign-ins: sign in again.\n");
     }
     let deadline = dev.hub.config.server.shutdown_deadline;
-    let code = lifecycle.run(deadline, signals()?).await;
-    dev.below.stop();
-    dev.below.run(deadline, signals()?).await;
+    let code = dev.run(deadline, signals()?).await;
     std::fs::remove_file(&file)?;
     Ok(code)
 }
@@ -114,8 +112,9 @@ pub struct Dev {
     pub file: DevFile,
     /// Whether people were linked in an earlier run: what the simulator granted them ended with it.
     pub forgotten: bool,
-    /// Of what the hub stands on: it is stopped after the hub.
-    pub below: Lifecycle,
+    lifecycle: Lifecycle,
+    /// Of the store's port, on which the hub may stand: it is stopped after the hub.
+    below: Lifecycle,
 }
 
 impl Dev {
@@ -125,7 +124,6 @@ impl Dev {
         kind: DevStore,
         listeners: Listeners,
         mut sources: Sources,
-        lifecycle: &Lifecycle,
     ) -> Result<Self> {
         let data = prepare(directory, kind)?;
         let localhost = |listener: &TcpListener| {
@@ -152,7 +150,8 @@ impl Dev {
         logging::init(&config.log);
 
         let control_token = settings.control_token.clone();
-        let simulator = start_simulator(listeners.simulator, settings, lifecycle)?;
+        let (lifecycle, below) = (Lifecycle::new(), Lifecycle::new());
+        let simulator = start_simulator(listeners.simulator, settings, &lifecycle)?;
         let clock = Arc::new(MovableClock::new(clock_offset(&data)?));
         simulator.advance_clock(clock_offset(&data)?);
         let control = pages::Control {
@@ -163,7 +162,7 @@ impl Dev {
             simulator_url: simulator_url.clone(),
         };
         let more = |hub: &Hub| pages::routes(hub.clone(), control);
-        let (ids, below) = (Arc::new(SystemIds), Lifecycle::new());
+        let ids = Arc::new(SystemIds);
         let (port, store) = store::open(listeners.store, directory)?;
         let log = Arc::new(open_store(&data.join(match kind {
             DevStore::Embedded => "",
@@ -174,12 +173,35 @@ impl Dev {
             DevStore::Embedded => log,
             DevStore::EventStoreDb => Arc::new(store.connect().await?),
         };
-        let hub = app::start_on(log, config, clock, ids, lifecycle, listeners.hub, more).await?;
+        let hub = app::start_on(log, config, clock, ids, &lifecycle, listeners.hub, more).await?;
         let forgotten = !count_by_status(&hub.connections).await?.is_empty();
         let api_key = api_key(&hub, directory, &format!("{url}/dev/return")).await?;
         store::admit(&hub).await?;
         let file = DevFile { url, api_key: api_key.expose().to_owned(), control_token, simulator_url, store };
-        Ok(Self { hub, simulator, file, forgotten, below })
+        Ok(Self { hub, simulator, file, forgotten, lifecycle, below })
+    }
+
+    /// Runs until a signal or a failure ends it.
+    async fn run(self, deadline: Duration, signals: mpsc::Receiver<()>) -> ExitCode {
+        let Self { hub, lifecycle, below, .. } = self;
+        drop(hub);
+        let code = lifecycle.run(deadline, signals).await;
+        below.stop();
+        let (_never, signals) = mpsc::channel(1);
+        below.run(deadline, signals).await;
+        code
+    }
+
+    /// Asks everything to end.
+    pub fn stop(&self) {
+        self.lifecycle.stop();
+    }
+
+    /// Ends it in good order.
+    pub async fn end(self) {
+        self.stop();
+        let (_never, signals) = mpsc::channel(1);
+        self.run(Duration::from_secs(10), signals).await;
     }
 
     fn greeting(&self) -> String {
@@ -367,20 +389,14 @@ mod tests {
 
     /// Starts and stops it. Answers with the key, and how many keys were ever made.
     async fn run(directory: &Path) -> (String, usize) {
-        let lifecycle = Lifecycle::new();
         let listeners = Listeners::free().unwrap();
-        let dev = Dev::start(directory, DevStore::Embedded, listeners, Sources::default(), &lifecycle)
-            .await
-            .unwrap();
+        let dev = Dev::start(directory, DevStore::Embedded, listeners, Sources::default()).await.unwrap();
         assert!(!dev.forgotten, "nobody ever signed in");
         let client: ClientId = CLIENT.parse().unwrap();
         let keys = dev.hub.commands.load::<client::Client>(&client).await.unwrap().state.keys;
         let found = (dev.file.api_key.clone(), keys.len());
         assert_eq!(keys.values().filter(|key| !key.revoked).count(), 1);
-        drop(dev);
-        lifecycle.stop();
-        let (_keep, signals) = tokio::sync::mpsc::channel(1);
-        lifecycle.run(Duration::from_secs(10), signals).await;
+        dev.end().await;
         found
     }
 

@@ -15,26 +15,20 @@ use super::{Dev, Listeners, browser};
 use crate::{
     cli::{self, args::DevStore},
     config::Sources,
-    lifecycle::Lifecycle,
 };
 
 /// Longest wait for something that the hub does of itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-pub(super) async fn run(store: DevStore) -> Result<ExitCode> {
+pub(super) async fn run(kind: DevStore) -> Result<ExitCode> {
     let directory = tempfile::tempdir().context("making a directory for the story")?;
-    let lifecycle = Lifecycle::new();
     let environment = vec![("CHANCERY_LOG__LEVEL".to_owned(), "error".to_owned())];
     let sources = Sources { environment, ..Sources::default() };
-    let dev = Dev::start(directory.path(), store, Listeners::free()?, sources, &lifecycle).await?;
-    let below = dev.below.clone();
-    let told = Story::new(dev)?.tell().await;
-    for lifecycle in [lifecycle, below] {
-        lifecycle.stop();
-        let (_keep, signals) = tokio::sync::mpsc::channel(1);
-        lifecycle.run(Duration::from_secs(10), signals).await;
-    }
+    let dev = Dev::start(directory.path(), kind, Listeners::free()?, sources).await?;
+    let mut story = Story::new(dev)?;
+    let told = story.tell().await;
+    story.dev.end().await;
     match told {
         Ok(()) => {
             println!("\nThe story is told; every step was as it should be.");
@@ -66,7 +60,7 @@ impl Story {
         Ok(Self { dev, http: cli::client::http(None)?, keys: 0 })
     }
 
-    async fn tell(mut self) -> Result<()> {
+    async fn tell(&mut self) -> Result<()> {
         self.people_sign_in().await?;
         self.messages_arrive().await?;
         self.tokens_expire_and_are_refreshed().await?;
