@@ -58,8 +58,8 @@ fn start_once_there(
     lifecycle.spawn("start", async move {
         let stopping = begun.stopping();
         while let Some(Err(error)) = stopping.run_until_cancelled(Box::pin(prepare(&store))).await {
-            tracing::warn!(%error, "The store is not there yet; the hub waits for it.");
-            starting.waits_for(format!("the store is not there yet: {error}"));
+            tracing::warn!(%error, "The hub waits for its store.");
+            starting.waits_for(error.to_string());
             let _ = stopping.run_until_cancelled(tokio::time::sleep(LOOK_FOR_STORE_EVERY)).await;
         }
         if stopping.is_cancelled() {

@@ -206,7 +206,7 @@ pub enum StoreError {
     #[error("the append can't be recorded as it stands: {0}")]
     Invalid(&'static str),
     /// The disk is full or the store can't be reached: nothing was recorded. Try again later.
-    #[error("the store can't take the append now: {0}")]
+    #[error("the store is not available: {0}")]
     Unavailable(String),
     /// No answer, or a broken one: the append may or may not have been recorded. Repeat it with the same event ids.
     #[error("the store did not say whether it took the append: {0}")]

@@ -223,7 +223,7 @@ fn of_stopped<'a>(data: &'a Data, commands: &'a Commands) -> Clients<'a> {
 
 /// Brings the read model to the head of the log, and reads all of it.
 async fn read(data: &Data) -> anyhow::Result<Vec<(ClientId, clients::ClientRow)>> {
-    let (model, follower) = ReadModel::<clients::Clients>::open(&data.directory, data.store.clone())?;
+    let (model, follower) = ReadModel::<clients::Clients>::open(&data.for_read_models(), data.store.clone())?;
     let stop = CancellationToken::new();
     let following = tokio::spawn(follower.run(stop.clone()));
     let there = model.wait_for(data.store.head().await?, PATIENCE).await;

@@ -29,6 +29,13 @@ pub(super) struct Data {
 }
 
 impl Data {
+    /// Where a command keeps read models of its own: those of a hub on a shared store are in use while it runs.
+    pub(super) fn for_read_models(&self) -> PathBuf {
+        if self.store.is_ours_alone() { self.directory.clone() } else { self.directory.join("command-line") }
+    }
+}
+
+impl Data {
     /// What is there already. `None` where the arguments name no data.
     pub(super) async fn named(args: &DataArgs) -> Result<Option<Self>> {
         match (&args.data_dir, &args.config) {

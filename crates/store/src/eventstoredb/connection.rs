@@ -81,6 +81,9 @@ impl Connection {
                     .into(),
             ),
             Error::UnsupportedFeature => StoreError::Broken("the server is older than 21.10".into()),
+            Error::ConnectionClosed | Error::GrpcConnectionError(_) => {
+                StoreError::Unavailable(format!("{} can't be reached", self.string.hosts))
+            }
             error => StoreError::Unavailable(format!("{}: {error}", self.string.hosts)),
         }
     }
