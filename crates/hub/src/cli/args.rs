@@ -37,6 +37,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Make a data directory from a backup. People's tokens are replaced before they are used again.
     Restore(RestoreArgs),
+    /// Ask a hub whether it can do its work, and what keeps it from it. The exit code says it too: 0 or 1.
+    Health(HealthArgs),
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -161,6 +163,22 @@ pub struct ConfigArgs {
     /// A TOML file with the configuration; `config.default.toml` lists all settings.
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, env = "CHANCERY_CONFIG")]
     pub config: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct HealthArgs {
+    /// Ask only whether the process answers. Whoever restarts hubs asks this: one that is not ready is not helped by it.
+    #[arg(long, conflicts_with = "json")]
+    pub live: bool,
+    /// Address of the hub. By default the one that `chancery dev` runs in this directory. No API key is needed.
+    #[arg(long, env = "CHANCERY_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// PEM file of certificate authorities to trust besides the public ones.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(feature = "dev")]

@@ -57,12 +57,7 @@ impl Client {
                 (dev.url, key.unwrap_or(dev.api_key))
             }
         };
-        let url = Url::parse(&url)
-            .with_context(|| format!("{url:?} is no address such as https://hub.example.com"))?;
-        ensure!(
-            matches!(url.scheme(), "http" | "https"),
-            "the address must begin with http:// or https://, as {url} does not"
-        );
+        let url = parse(&url)?;
         Ok(Self { http: http(server.ca_file.as_deref())?, url, api_key })
     }
 
@@ -74,6 +69,24 @@ impl Client {
         drop(path);
         Ok(self.http.request(method, url).bearer_auth(self.api_key.expose_secret()))
     }
+}
+
+/// Where the hub is that was named, or else the one that `dev_file` tells of.
+pub(super) fn address(url: Option<&str>, dev_file: &Path) -> anyhow::Result<Url> {
+    match url {
+        Some(url) => parse(url),
+        None => parse(&read_dev_file(dev_file)?.url),
+    }
+}
+
+fn parse(url: &str) -> anyhow::Result<Url> {
+    let parsed =
+        Url::parse(url).with_context(|| format!("{url:?} is no address such as https://hub.example.com"))?;
+    ensure!(
+        matches!(parsed.scheme(), "http" | "https"),
+        "the address must begin with http:// or https://, as {parsed} does not"
+    );
+    Ok(parsed)
 }
 
 /// The JSON of a good answer, `null` where it has none; a problem becomes an error that can be read.

@@ -9,6 +9,7 @@ mod backup;
 pub mod client;
 mod clients;
 mod data;
+mod health;
 mod history;
 mod messages;
 mod projections;
@@ -52,6 +53,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => return crate::dev::run(args).await,
         #[cfg(feature = "dev")]
         Command::Simulator { listen } => return crate::dev::run_simulator(listen).await,
+        Command::Health(args) => return health::run(&args).await,
         Command::Serve { config } => return crate::app::serve(&Sources::of_process(config.config)).await,
         Command::Backup(args) => backup::take(args).await?,
         Command::Restore(args) => backup::restore(&args).await?,

@@ -48,6 +48,7 @@ fn good_command_lines_are_understood() {
         "chancery store serve --config hub.toml --listen [::1]:0 --json".to_owned(),
         "chancery store users hash auditor --role read".to_owned(),
         "chancery projections rebuild messages.v1".to_owned(),
+        "chancery health --live --url http://localhost:1".to_owned(),
     ] {
         if let Err(error) = Cli::try_parse_from(line.split(' ')) {
             panic!("{line}: {error}");
@@ -165,4 +166,27 @@ async fn messages_are_sent_as_the_api_wants_them() {
         sent(r#"--account a --key-result {"title":"t","current":"0.10"}"#).await["content"],
         json!({ "type": "template", "template": "key_result_progress", "data": { "title": "t", "current": "0.10" } })
     );
+}
+
+#[tokio::test]
+async fn health_is_told_by_the_exit_code_and_needs_no_key() {
+    let behind =
+        json!({ "ready": false, "checks": [{ "name": "due.v1", "ready": false, "reason": "catching up" }] });
+    for (status, answer, live, good) in [
+        (200, json!({ "ready": true, "checks": [] }), false, true),
+        (503, behind, false, false),
+        (204, Value::Null, true, true),
+    ] {
+        let (server, mut asked) = hub(status, answer).await;
+        let args = args::HealthArgs { url: server.url, live, ..args::HealthArgs::default() };
+        let code = health::run(&args).await.unwrap();
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(u8::from(!good))));
+        let path = if live { "live" } else { "ready" };
+        assert_eq!(asked.recv().await.unwrap().0, format!("GET /health/{path} None"));
+    }
+    let (server, _asked) = hub(502, json!({ "from": "a proxy" })).await;
+    let args = args::HealthArgs { url: server.url, ..args::HealthArgs::default() };
+    assert!(health::run(&args).await.unwrap_err().to_string().contains("is this a hub's address"));
+    let live = args::HealthArgs { live: true, ..args };
+    assert!(health::run(&live).await.unwrap_err().to_string().contains("502"));
 }
