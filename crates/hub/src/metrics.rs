@@ -21,6 +21,11 @@ macro_rules! label {
                 encoder.write_str(match self { $(Self::$variant => $text,)* })
             }
         }
+
+        #[cfg(test)]
+        impl $name {
+            const ALL: &[Self] = &[$(Self::$variant),*];
+        }
     };
 }
 
@@ -225,5 +230,112 @@ fn set_all(family: &Family<ByStatus, Gauge>, counts: Vec<(String, u64)>) {
     family.clear();
     for (status, count) in counts {
         family.get_or_create(&ByStatus { status }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        fs,
+        path::Path,
+        time::Duration,
+    };
+
+    use domain::connection::Status;
+    use projections::{Projection as _, clients, connections, due, messages};
+
+    use super::*;
+    use crate::http::HttpMetrics;
+
+    /// Every series that there can be, since what never had a value is not shown. A new metric stops this from compiling.
+    fn all() -> Metrics {
+        let metrics = Metrics::default();
+        let Metrics {
+            deliveries: _,
+            refreshes: _,
+            sign_ins: _,
+            deliveries_under_way: _,
+            breakers_open: _,
+            messages: _,
+            connections: _,
+            read_model_lag: _,
+            shards_owned: _,
+            hubs_living: _,
+            shard_moves: _,
+            intake: _,
+            intake_waiting: _,
+        } = &metrics;
+        for outcome in DeliveryOutcome::ALL {
+            metrics.delivery(*outcome);
+        }
+        for outcome in RefreshOutcome::ALL {
+            metrics.refreshed(*outcome);
+        }
+        for outcome in SignInOutcome::ALL {
+            metrics.sign_in(*outcome);
+        }
+        for what in ShardMove::ALL {
+            metrics.shard_moved(*what);
+        }
+        for answer in IntakeAnswer::ALL {
+            metrics.intake(*answer);
+        }
+        metrics.messages(messages::Status::ALL.map(|status| (status.name().to_owned(), 1)).into());
+        let linked = [
+            Status::Absent,
+            Status::Active,
+            Status::ReauthorizationRequired,
+            Status::ConsentRequired,
+            Status::Suspended,
+            Status::Unlinked,
+        ];
+        metrics.connections(linked.map(|status| (connections::status_name(status).to_owned(), 1)).into());
+        for name in
+            [clients::Clients::NAME, connections::Connections::NAME, due::Due::NAME, messages::Messages::NAME]
+        {
+            metrics.read_model_lag(name, 1);
+        }
+        metrics
+    }
+
+    /// `outcome="delivered"` and the like of a line that has values of ours.
+    fn labels(line: &str) -> Vec<(&str, &str)> {
+        let ours = line.strip_prefix("chancery_").and_then(|line| line.split_once('{'));
+        let pairs = ours.and_then(|(_, rest)| rest.split_once('}')).map_or("", |(pairs, _)| pairs);
+        pairs.split(',').filter_map(|pair| pair.split_once('=')).collect()
+    }
+
+    #[test]
+    fn the_operations_guide_names_every_metric_with_its_kind_and_values_and_no_other() {
+        let mut registry = Registry::default();
+        all().register(&mut registry);
+        HttpMetrics::register(&mut registry).answered("GET", "/health/live".to_owned(), 204, Duration::ZERO);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/OPERATIONS.md");
+        let guide = fs::read_to_string(guide).unwrap();
+        let row = |line| str::strip_prefix(line, "| `").and_then(|line| line.split_once("` | "));
+        let metric = |(name, _): &(&str, &str)| name.starts_with("chancery_") || name.starts_with("http_");
+        let rows: BTreeMap<_, _> = guide.lines().filter_map(row).filter(metric).collect();
+
+        let (mut shown, mut told) = (BTreeSet::new(), "");
+        for line in text.lines() {
+            if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' ')) {
+                let name = format!("{name}{}", if kind == "counter" { "_total" } else { "" });
+                told = rows.get(&*name).unwrap_or_else(|| panic!("{name} has no row in docs/OPERATIONS.md"));
+                assert!(told.starts_with(kind), "{name} is a {kind}: {told}");
+                shown.insert(name);
+            }
+            for (label, value) in labels(line) {
+                let value = value.replace('"', "`");
+                assert!(told.contains(&format!("`{label}`")) && told.contains(&value), "{line}: {told}");
+            }
+        }
+        let gone: Vec<_> = rows.keys().filter(|name| !shown.contains(**name)).collect();
+        assert!(gone.is_empty(), "docs/OPERATIONS.md has rows of no metric: {gone:?}");
+        assert!(
+            shown.contains("http_request_duration_seconds") && shown.contains("chancery_deliveries_total")
+        );
     }
 }

@@ -18,7 +18,7 @@ use super::{ConfigError, DEFAULTS, Sources};
 const SECRETS: [&str; 3] = ["keys.key_encryption_key", "microsoft.client_secret", "store.connection_string"];
 
 /// Variables with our prefix that are not settings: the command line's own.
-const OTHER_VARIABLES: [&str; 3] = ["CHANCERY_CONFIG", "CHANCERY_URL", "CHANCERY_API_KEY"];
+pub(super) const OTHER_VARIABLES: [&str; 3] = ["CHANCERY_CONFIG", "CHANCERY_URL", "CHANCERY_API_KEY"];
 
 /// Where a value was set.
 #[derive(Clone, Debug)]

@@ -264,3 +264,28 @@ fn a_shared_store_is_named_by_a_connection_string_whose_password_is_not_shown() 
     }
     assert!(problems(&with(&[(name, &string)])).contains("is set, but kind is \"embedded\""));
 }
+
+#[test]
+fn every_setting_that_the_deployment_files_and_the_operations_guide_name_is_one() {
+    let defaults = toml::Value::Table(DEFAULTS.parse().unwrap());
+    let exists = |key: &str| key.split('.').try_fold(&defaults, |value, part| value.get(part)).is_some();
+    let mut named = 0;
+    for file in ["docker-compose.yml", "Dockerfile", "docs/OPERATIONS.md"] {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file));
+        let text = text.unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c)));
+        for word in words.map(|word| word.trim_matches('.')) {
+            let key = match word.strip_prefix("CHANCERY_") {
+                Some(_) if layers::OTHER_VARIABLES.contains(&word) => continue,
+                Some(name) => name.to_ascii_lowercase().replace("__", "."),
+                // `delivery.concurrency`, but not `log.sqlite`.
+                None if !word.contains('.') || word.ends_with(".sqlite") => continue,
+                None if !word.split('.').next().is_some_and(exists) => continue,
+                None => word.to_owned(),
+            };
+            assert!(exists(&key), "{file} names {word}, which is no setting");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "only {named} were found");
+}

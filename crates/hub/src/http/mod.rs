@@ -19,6 +19,7 @@ pub mod sign_ins;
 pub mod starting;
 pub mod v1;
 
+pub(crate) use observe::HttpMetrics;
 pub use observe::RequestId;
 
 use std::{sync::Arc, time::Duration};
@@ -33,7 +34,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::{
     auth::KeyDirectory,
     limits::{Limits, LimitsConfig},
-    observe::HttpMetrics,
     ops::Readiness,
     problem::{ApiError, Kind},
     serve::ServerConfig,

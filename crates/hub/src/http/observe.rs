@@ -62,19 +62,24 @@ struct Labels {
 
 /// Requests and their durations, by route.
 #[derive(Clone, Debug)]
-pub(super) struct HttpMetrics {
+pub(crate) struct HttpMetrics {
     requests: Family<Labels, Counter>,
     durations: Histogram,
 }
 
 impl HttpMetrics {
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self { requests: Family::default(), durations: Histogram::new(BUCKETS_S) };
         let registry = registry.sub_registry_with_prefix("http");
         registry.register("requests", "Requests answered", metrics.requests.clone());
         let help = "Time until the answer began, in seconds";
         registry.register("request_duration_seconds", help, metrics.durations.clone());
         metrics
+    }
+
+    pub(crate) fn answered(&self, method: &'static str, route: String, status: u16, took: Duration) {
+        self.requests.get_or_create(&Labels { method, route, status }).inc();
+        self.durations.observe(took.as_secs_f64());
     }
 }
 
@@ -99,8 +104,7 @@ pub(super) async fn observe(State(front): State<Arc<Front>>, mut request: Reques
         request.id = id, method, route, status, duration_ms = took.as_secs_f64() * 1000.0, address = %client,
         "request"
     );
-    front.metrics.requests.get_or_create(&Labels { method, route, status }).inc();
-    front.metrics.durations.observe(took.as_secs_f64());
+    front.metrics.answered(method, route, status, took);
 
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is a header value"));
