@@ -1,10 +1,19 @@
 //! The vault in streams, on the embedded store and on a store that is reached over the wire.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use async_trait::async_trait;
 use chancery_custody::{Entry, EntryId, Kind, StreamVault, Vault, VaultError, Version};
+use futures_util::stream::BoxStream;
 use store::{
-    Direction, Keeping, StreamName,
+    Append, Appended, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Page, Position, Recorded,
+    StoreError, StreamName,
     embedded::{EmbeddedStore, Options},
     eventstoredb::{self, EventStoreDb},
 };
@@ -129,4 +138,83 @@ async fn a_put_never_outlives_a_destruction_by_another_hub() {
         assert_eq!(one.get(&id, None).await, Err(VaultError::Destroyed));
         assert_eq!(one.put(&id, version(1, 2), b"key").await, Err(VaultError::Destroyed));
     }
+}
+
+/// Loses the answer to every other append.
+struct Forgetful {
+    store: Arc<EmbeddedStore>,
+    forgets: AtomicBool,
+}
+
+#[async_trait]
+impl EventStore for Forgetful {
+    fn id(&self) -> uuid::Uuid {
+        self.store.id()
+    }
+
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError> {
+        let appended = self.store.append(stream, expected, events).await;
+        let forgets = !self.forgets.fetch_not(Ordering::SeqCst);
+        if forgets { Err(StoreError::Uncertain("the answer was lost".into())) } else { appended }
+    }
+
+    async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
+        self.store.append_many(appends).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        direction: Direction,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.store.read_stream(stream, direction, from, limit).await
+    }
+
+    async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
+        self.store.read_all(after, filter, limit).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.store.head().await
+    }
+
+    fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
+        self.store.follow(after, filter)
+    }
+}
+
+#[async_trait]
+impl Keeping for Forgetful {
+    async fn keep_newest(&self, stream: &StreamName, count: u64) -> Result<(), StoreError> {
+        self.store.keep_newest(stream, count).await
+    }
+
+    async fn truncate_before(&self, stream: &StreamName, revision: u64) -> Result<(), StoreError> {
+        self.store.truncate_before(stream, revision).await
+    }
+
+    async fn delete_for_good(&self, stream: &StreamName) -> Result<(), StoreError> {
+        self.store.delete_for_good(stream).await
+    }
+}
+
+#[tokio::test]
+async fn a_put_whose_answer_was_lost_is_known_to_be_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = embedded(directory.path());
+    let forgetful = Forgetful { store: store.clone(), forgets: AtomicBool::new(false) };
+    let vault = StreamVault::new(Arc::new(forgetful));
+    for generation in 1..=4 {
+        vault.put(&grant(), version(generation, 1), b"tokens").await.unwrap();
+    }
+    assert_eq!(store.head().await.unwrap().0, 4, "each was recorded once");
+    let newest = vault.get(&grant(), None).await.unwrap().unwrap();
+    assert_eq!(newest.version, version(4, 1));
 }

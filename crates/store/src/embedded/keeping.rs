@@ -109,7 +109,8 @@ mod tests {
     use uuid::Uuid;
 
     use crate::{
-        ContentType, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Position, StreamName,
+        ContentType, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Position, StoreError,
+        StreamName,
         embedded::{EmbeddedStore, Options},
     };
 
@@ -179,6 +180,25 @@ mod tests {
         }
         store.keep_newest(&stream, 2).await.unwrap();
         assert_eq!(readable(dir.path(), 0..50), [48, 49]);
+    }
+
+    #[tokio::test]
+    async fn while_somebody_reads_the_file_it_is_not_wiped_which_is_said_and_can_be_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let stream = StreamName::new("thing-1");
+        store.append(&stream, Expected::NoStream, vec![secret(0, 64), secret(1, 64)]).await.unwrap();
+        let mut other = rusqlite::Connection::open(dir.path().join("log.sqlite")).unwrap();
+        let reading = other.transaction().unwrap();
+        reading.query_row("SELECT count(*) FROM events", (), |row| row.get::<_, i64>(0)).unwrap();
+
+        let refused = store.truncate_before(&stream, 1).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        let left = store.read_stream(&stream, Direction::Forward, 0, 9).await.unwrap();
+        assert_eq!(left.len(), 1, "it is hidden all the same");
+        drop(reading);
+        store.truncate_before(&stream, 1).await.unwrap();
+        assert_eq!(readable(dir.path(), 0..2), [1]);
     }
 
     #[tokio::test]

@@ -9,12 +9,15 @@
 //! is left of such an event, and is never shown. A file of a
 //! newer version is not touched. Bringing a file up happens wholly or not at all.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 use uuid::Uuid;
 
 use super::OpenError;
+
+/// How long the writer waits for readers. A page is read in less; a copy of the whole file takes longer.
+const READERS_END: Duration = Duration::from_millis(250);
 
 /// `PRAGMA application_id` of our files: `ChEv`.
 const APPLICATION_ID: i32 = 0x4368_4576;
@@ -102,6 +105,8 @@ fn version_of(connection: &Connection, file: &Path) -> Result<usize, OpenError> 
 
 fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     plan_once(connection)?;
+    // Only emptying the journal waits for anybody, that is for readers, and everybody waits for it meanwhile.
+    connection.busy_timeout(READERS_END)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // Each commit is synced before it is acknowledged; on macOS that takes `fullfsync` as well.
     connection.pragma_update(None, "synchronous", "FULL")?;
