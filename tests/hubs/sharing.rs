@@ -2,12 +2,14 @@
 
 use microsoft_simulator::Kind;
 use reqwest::Method;
+use serde_json::json;
 
 use crate::harness::{
     PATIENCE,
     api::{answer, drawn, text},
     browser::Browser,
     cluster::{Cluster, Log, Member, upn},
+    intake::{answers, event, message, of_account, submit, submitted},
     microsoft::{ADA, HOUR},
 };
 
@@ -194,4 +196,41 @@ async fn a_breaker_that_one_hub_opened_holds_the_other_back_too() {
     cluster.microsoft.simulator.clear_faults();
     log.until("it goes on", |log| log.ends.contains_key(&held)).await;
     assert_eq!(log.count("tenant.breaker-opened.v1"), 1);
+}
+
+#[tokio::test]
+async fn what_is_submitted_is_answered_once_and_in_order_though_its_hub_dies() {
+    let mut cluster = Cluster::start(2, 4, &[]).await;
+    cluster.link_crowd(4).await;
+    let (id, role) = ("shop", "service");
+    let api = &cluster.hubs[1].api;
+    assert_eq!(api.post("/v1/clients", &drawn(), &json!({ "id": id, "role": role })).await.status, 201);
+    assert_eq!(api.post("/v1/clients/shop/keys", &drawn(), &json!({})).await.status, 201);
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for number in 0..40 {
+        for person in 1..=4 {
+            let account = format!("u-{person}");
+            let message = message("shop", &drawn(), &account, &format!("{number:02}"));
+            let events = vec![submitted(&message), event("message.submitted.v1", "nonsense")];
+            let ids = submit(cluster.store.as_ref(), of_account(&account), events).await;
+            good.push(ids[0]);
+            bad.push(ids[1]);
+        }
+        if number == 20 {
+            cluster.kill(0).await;
+        }
+    }
+    let mut log = cluster.log();
+    log.until("all have come to an end", |log| log.ends.len() == good.len()).await;
+    log.until("all are answered", |log| log.count("intake.rejected.v1") == bad.len()).await;
+    for (ids, wanted) in [(&good, "accepted"), (&bad, "not_json")] {
+        for id in ids {
+            let told: Vec<_> = answers(&log.events, *id).into_iter().map(|(how, ..)| how).collect();
+            assert_eq!(told, [wanted]);
+        }
+    }
+    for person in 1..=4 {
+        let arrived = cluster.microsoft.texts(&upn(person));
+        assert!(arrived.is_sorted() && arrived.len() <= 40, "{arrived:?}");
+    }
 }
