@@ -10,14 +10,17 @@ use std::{
 use chancery::{
     backup::{self, Restored, Tokens},
     clock::{Clock as _, SystemClock, SystemIds},
+    hub::open_store,
 };
 use serde_json::{Value, json};
+use store::{EventStore as _, Filter, Position};
 use tokio::sync::watch;
 
 use crate::harness::{
     PATIENCE, World,
     api::{Api, text, to_account, try_answer},
     browser::Browser,
+    intake::{event, submit},
     microsoft::{ADA, BRUNO, Microsoft},
     process::{CHANCERY, Home, two_free_ports},
     secrets::{Needle, hold_files_free, issued},
@@ -219,4 +222,18 @@ async fn where_an_older_refresh_token_would_do_harm_none_is_used_and_people_sign
     world.link("u-1", ADA).await;
     world.until_message_is(&message, "delivered").await;
     assert_eq!(world.microsoft.texts(ADA), ["Before", "After"]);
+}
+
+#[tokio::test]
+async fn a_store_that_is_served_to_hubs_is_backed_up_without_them() {
+    let place = tempfile::tempdir().unwrap();
+    let [data, backup, into] = ["data", "backup", "into"].map(|name| place.path().join(name));
+    let store = open_store(&data).unwrap();
+    let ids = submit(&store, 3, vec![event("message.submitted.v1", "{}")]).await;
+    backup::take(&data, &backup, SystemClock.now()).unwrap();
+    assert_eq!(restore(&backup, &into, Tokens::Refresh).await.unwrap().connections, 0);
+    let restored = open_store(&into).unwrap();
+    let page = restored.read_all(Position::START, &Filter::all(), 10).await.unwrap();
+    assert_eq!(page.events.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
+    assert_ne!(restored.id(), store.id());
 }

@@ -95,6 +95,10 @@ impl Manifest {
         serde_json::from_slice(&text).with_context(damaged)
     }
 
+    pub(super) fn lists(&self, name: &str) -> bool {
+        self.files.iter().any(|listed| listed.name == name)
+    }
+
     /// Copies a file of the backup, and refuses it if it is not what was backed up.
     pub(super) fn copy(&self, name: &str, from: &Path, to: &Path) -> Result<()> {
         let listed = self.files.iter().find(|listed| listed.name == name);

@@ -50,22 +50,26 @@ pub fn take(data: &Path, to: &Path, now: Timestamp) -> Result<Manifest> {
 
 fn copy(data: &Path, to: &Path, now: Timestamp) -> Result<Manifest> {
     let (log, vault) = at_one_moment(data)?;
+    let names = if vault.is_some() { &[LOG, VAULT][..] } else { &[LOG] };
     // Who destroys something in the vault has to wait for as long as its view is held.
-    vault.copy(&to.join(VAULT))?;
-    drop(vault);
+    if let Some(vault) = vault {
+        vault.copy(&to.join(VAULT))?;
+    }
     log.copy(&to.join(LOG))?;
     let (epoch, made_by_dev) = (read_epoch(&data.join(EPOCH))?, data.join(DEV_MARK).exists());
-    let manifest = Manifest::of(to, &[LOG, VAULT], now, epoch, made_by_dev)?;
+    let manifest = Manifest::of(to, names, now, epoch, made_by_dev)?;
     manifest.write(to)?;
     Ok(manifest)
 }
 
 /// Both files as they were when nothing was being written to the log. The vault is written to before the log says so, and
-/// destroyed in after it, so whatever this log tells of is in this vault.
-fn at_one_moment(data: &Path) -> Result<(Snapshot, Snapshot)> {
+/// destroyed in after it, so whatever this log tells of is in this vault. Hubs that share a store have no such file: their
+/// vault is in the log.
+fn at_one_moment(data: &Path) -> Result<(Snapshot, Option<Snapshot>)> {
+    let vault = Some(data.join(VAULT)).filter(|vault| vault.is_file());
     for _ in 0..LOOKS_MAX {
         let log = Snapshot::take(&data.join(LOG))?;
-        let vault = Snapshot::take(&data.join(VAULT))?;
+        let vault = vault.as_deref().map(Snapshot::take).transpose()?;
         if log.is_newest()? {
             return Ok((log, vault));
         }

@@ -94,8 +94,9 @@ async fn fill(
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
 ) -> Result<usize> {
-    for name in [LOG, VAULT] {
-        manifest.copy(name, from, data)?;
+    manifest.copy(LOG, from, data)?;
+    if manifest.lists(VAULT) {
+        manifest.copy(VAULT, from, data)?;
     }
     fs::write(data.join(EPOCH), manifest.epoch.to_string())?;
     if manifest.made_by_dev {
@@ -103,8 +104,10 @@ async fn fill(
     }
     give_new_id(data, ids.uuid())?;
     let store = Arc::new(open_store(data)?);
-    // It is the log's own, and of a version that is known.
-    drop(open_vault(data, &*store).await?);
+    if manifest.lists(VAULT) {
+        // It is the log's own, and of a version that is known.
+        drop(open_vault(data, &*store).await?);
+    }
     let restoration = ids.uuid();
     let commands = Commands::new(store.clone(), clock, ids);
     mark(&*store, &commands, restoration, tokens, manifest.taken_at).await
