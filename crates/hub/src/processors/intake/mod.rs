@@ -119,6 +119,7 @@ impl Intake {
     /// Answers everything that is known to be there, some of each stream at a time.
     async fn work(&mut self, hub: &Hub, stopping: &CancellationToken) -> Result<()> {
         loop {
+            hub.metrics.intake_waiting(self.waiting());
             let mut at_rest = true;
             for (number, stream) in streams(&mut self.streams) {
                 if stopping.is_cancelled() {
@@ -132,7 +133,6 @@ impl Intake {
             if at_rest {
                 return Ok(());
             }
-            hub.metrics.intake_waiting(self.waiting());
             if self.delete_at <= Instant::now() {
                 self.delete_answered(hub).await;
             }
