@@ -4,10 +4,11 @@ use std::{net::TcpListener, path::Path, process::ExitCode, sync::Arc, time::Dura
 
 use anyhow::{Result, ensure};
 use axum::{Router, middleware::from_fn_with_state};
+use domain::intake;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use store::{
-    Keeping, StoreError,
+    Access, Keeping, StoreError, StreamName,
     eventstoredb::{EventStoreDb, Options},
 };
 use utoipa_axum::router::OpenApiRouter;
@@ -97,10 +98,15 @@ pub(crate) fn refuse_dev_data(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the store known, and nobody's who should not write to it.
-async fn prepare(store: &EventStoreDb) -> Result<(), StoreError> {
+/// Learns who the store is, and sees to it that others can do there what they should and nothing else.
+pub(crate) async fn prepare(store: &EventStoreDb) -> Result<(), StoreError> {
     store.identify().await?;
-    store.guard().await
+    store.guard().await?;
+    for number in 0..intake::STREAMS {
+        let stream = StreamName::new(format!("{}-{number}", intake::CATEGORY));
+        store.reserve(&stream, Access::Clients).await?;
+    }
+    Ok(())
 }
 
 /// Starts everything on a listener that the caller bound. `more` are routes besides the API and the pages.

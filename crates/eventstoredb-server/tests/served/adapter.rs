@@ -3,6 +3,7 @@
 mod faults;
 mod following_the_leader;
 mod killed;
+mod lists;
 mod proxy;
 mod real;
 

@@ -18,6 +18,7 @@ use store::{
 
 use super::{args::DataArgs, client::DEV_FILE};
 use crate::{
+    app,
     config::{Config, Sources, StoreKind},
     hub::{make_private, open_store, open_vault},
 };
@@ -79,7 +80,7 @@ impl Data {
         let directory = config.data.directory.clone();
         let Some(shared) = config.store.connection_string.clone() else { return Self::open(directory) };
         let store = EventStoreDb::new(shared, Options::default())?;
-        store.identify().await?;
+        app::prepare(&store).await?;
         make_private(&directory).with_context(|| format!("making {}", directory.display()))?;
         Ok(Self { directory, store: Arc::new(store) })
     }

@@ -15,6 +15,7 @@ use store::eventstoredb::{EventStoreDb, Options};
 
 use super::write_private;
 use crate::{
+    app,
     commands::{Context, Failure},
     http::{
         auth::ApiKey,
@@ -56,8 +57,7 @@ impl StoreFile {
     /// The store as a hub has it that shares it with others.
     pub(super) async fn connect(&self) -> Result<EventStoreDb> {
         let store = EventStoreDb::new(self.string(HUB).parse()?, Options::default())?;
-        store.identify().await?;
-        store.guard().await?;
+        app::prepare(&store).await?;
         Ok(store)
     }
 }
