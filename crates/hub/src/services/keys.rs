@@ -1,7 +1,7 @@
 //! The keys that requests are let in by, kept in memory.
 //!
 //! **Invariant.** What is in memory follows the read model `clients`, a moment behind the log at most. A hub that shares its
-//! store lets nobody in once it has not heard from it for the length of a lease: a key may have been revoked at another.
+//! store lets nobody in any more once it has been cut off from it for a while: a key may have been revoked at another.
 
 use std::{
     collections::HashMap,
@@ -16,6 +16,9 @@ use crate::{
     http::auth::{Caller, KeyDirectory},
     hub::Hub,
 };
+
+/// For so many leases keys are good at a hub that is cut off from its store: a minute, as leases are.
+const CUT_OFF_LEASES: u32 = 10;
 
 /// Clients by the hashes of their keys.
 #[derive(Default)]
@@ -53,6 +56,6 @@ impl KeyDirectory for Hub {
     }
 
     fn is_current(&self) -> bool {
-        self.store.is_ours_alone() || self.shards.is_heard().is_ok()
+        self.store.is_ours_alone() || self.shards.cut_off_for() < self.config.hubs.lease * CUT_OFF_LEASES
     }
 }

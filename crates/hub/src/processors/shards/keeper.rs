@@ -54,6 +54,8 @@ pub(super) struct Keeper {
     beating: Option<BoxFuture<'static, Result<Appended, StoreError>>>,
     beat_at: Instant,
     sure_until: Option<Instant>,
+    /// When this hub was last sure, while it is not.
+    lapsed_at: Instant,
     moves: FuturesUnordered<BoxFuture<'static, (Move, Result<Appended, StoreError>)>>,
     /// Being moved; true where it is released.
     moving: HashMap<ShardId, bool>,
@@ -78,6 +80,7 @@ impl Keeper {
             beating: None,
             beat_at: now,
             sure_until: None,
+            lapsed_at: now,
             moves: FuturesUnordered::new(),
             moving: HashMap::new(),
             blocked: HashSet::new(),
@@ -102,7 +105,7 @@ impl Keeper {
                 Some(answer) = outcome(&mut self.beating) => self.beaten(answer),
                 Some((it, answer)) = self.moves.next() => self.moved(&it, answer),
                 () = tokio::time::sleep_until(self.beat_at), if self.beating.is_none() => {}
-                () = until(sure_until) => self.sure_until = None,
+                () = until(sure_until) => self.lapsed_at = self.sure_until.take().unwrap_or(self.lapsed_at),
                 _ = due.changed(), if waits_for_due => {}
             }
         }
@@ -272,7 +275,7 @@ impl Keeper {
             ShardId::all().for_each(|shard| shards[usize::from(shard.0)] &= self.hub.shards.holds(shard));
         }
         let living = self.view.living().len();
-        let until = Until::Then(self.sure_until.unwrap_or_else(Instant::now));
+        let until = Until::Then(self.sure_until.unwrap_or(self.lapsed_at));
         let held = shards.iter().filter(|held| **held).count();
         if self.hub.shards.publish(shards, until) {
             tracing::info!(

@@ -13,7 +13,10 @@ mod keeper;
 mod share;
 mod view;
 
-use std::sync::{PoisonError, RwLock};
+use std::{
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 
 use anyhow::Result;
 use domain::{HubId, ShardId};
@@ -100,6 +103,14 @@ impl Shards {
     pub fn is_heard(&self) -> Result<(), String> {
         let silent = "its heartbeats do not come back from the store, so it works nothing";
         if self.held.borrow().is_sure() { Ok(()) } else { Err(silent.to_owned()) }
+    }
+
+    /// How long ago it was that this hub's heartbeats came back to it.
+    pub fn cut_off_for(&self) -> Duration {
+        match self.held.borrow().until {
+            Until::ForGood => Duration::ZERO,
+            Until::Then(at) => Instant::now().saturating_duration_since(at),
+        }
     }
 
     /// Tells when shards were gained or lost.
