@@ -26,26 +26,40 @@ pub(crate) struct Connection {
 
 /// Sees a connection to its end, and what was read on it to the records.
 pub(crate) async fn attend(server: Arc<Server>, stream: TcpStream) {
+    let tls = match &server.tls {
+        Some(tls) if !server.loopback || speaks_tls(&stream).await => {
+            Some(TlsAcceptor::from(Arc::clone(tls)))
+        }
+        _ => None,
+    };
     let opened = stream.local_addr().and_then(|address| Ok((address, Socket::new(stream)?)));
     let (address, socket) = match opened {
         Ok(opened) => opened,
         Err(error) => return tracing::debug!(%error, "a connection was gone at once"),
     };
     let connection = Arc::new(Connection { server: Arc::clone(&server), address, sessions: Arc::default() });
-    match &server.tls {
+    match tls {
         None => converse(&connection, socket).await,
-        Some(tls) => {
-            match timeout(limits::FIRST_REQUEST, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await {
-                Ok(Ok(socket)) => converse(&connection, socket).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a connection to the store's port speaks no TLS"),
-                Err(_) => {}
-            }
-        }
+        Some(tls) => match timeout(limits::FIRST_REQUEST, tls.accept(socket)).await {
+            Ok(Ok(socket)) => converse(&connection, socket).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a connection to the store's port speaks no TLS"),
+            Err(_) => {}
+        },
     }
     if let Access::Users { audit, .. } = &server.access {
         connection.sessions.end(&**audit).await;
     }
 }
+
+/// Whether it begins with a handshake. What says nothing at all is seen to as what speaks none.
+async fn speaks_tls(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    let looked = timeout(limits::FIRST_REQUEST, stream.peek(&mut first)).await;
+    matches!(looked, Ok(Ok(1))) && first == [HANDSHAKE]
+}
+
+/// The first byte of TLS.
+const HANDSHAKE: u8 = 22;
 
 async fn converse(of: &Arc<Connection>, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let (shutdown, spoken) = (of.server.shutdown.clone(), CancellationToken::new());

@@ -63,7 +63,7 @@ pub enum ServeError {
 pub struct Service {
     pub store: Arc<dyn ServedStore>,
     pub access: Access,
-    /// Has to offer `h2` and `http/1.1`.
+    /// Has to offer `h2` and `http/1.1`. On a loopback address it is offered, and what comes in clear is served as well.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -72,6 +72,8 @@ struct Server {
     store: Arc<dyn ServedStore>,
     access: Access,
     tls: Option<Arc<rustls::ServerConfig>>,
+    /// Only this machine reaches it.
+    loopback: bool,
     shutdown: CancellationToken,
     subscriptions: Arc<Semaphore>,
     subscriptions_begun: AtomicU64,
@@ -89,8 +91,9 @@ pub async fn serve(
 impl Service {
     /// Serves until `shutdown`, then ends subscriptions, lets what is under way finish for a while, and returns.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-        self.may_be_at(listener.local_addr()?)?;
-        let server = Arc::new(Server::new(self, shutdown.clone()));
+        let address = listener.local_addr()?;
+        self.may_be_at(address)?;
+        let server = Arc::new(Server::new(self, address, shutdown.clone()));
         // Whoever drops this ends them too.
         let mut tasks = JoinSet::new();
         let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
@@ -126,12 +129,13 @@ impl Service {
 }
 
 impl Server {
-    fn new(service: Service, shutdown: CancellationToken) -> Self {
+    fn new(service: Service, address: SocketAddr, shutdown: CancellationToken) -> Self {
         let Service { store, access, tls } = service;
         Self {
             store,
             access,
             tls,
+            loopback: address.ip().is_loopback(),
             shutdown,
             subscriptions: Arc::new(Semaphore::new(limits::SUBSCRIPTIONS_MAX)),
             subscriptions_begun: AtomicU64::default(),

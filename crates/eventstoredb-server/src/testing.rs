@@ -24,7 +24,7 @@ pub(crate) fn server() -> (Arc<Server>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(dir.path(), Options::default()).unwrap());
     let service = Service { store, access: Access::Open, tls: None };
-    (Arc::new(Server::new(service, CancellationToken::new())), dir)
+    (Arc::new(Server::new(service, ([127, 0, 0, 1], 2113).into(), CancellationToken::new())), dir)
 }
 
 /// Ada, in that role.

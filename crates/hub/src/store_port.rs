@@ -78,9 +78,9 @@ impl StorePort {
         Ok(Self { listener: bind_for("store.serve.listen", listen)?, whom, tls })
     }
 
-    /// On this machine, on a socket that the caller bound.
-    pub fn on(listener: TcpListener, users: Vec<User>) -> Self {
-        Self { listener, whom: For::Users(users), tls: None }
+    /// On a socket that the caller bound.
+    pub fn on(listener: TcpListener, users: Vec<User>, tls: &TlsFiles) -> Result<Self> {
+        Ok(Self { listener, whom: For::Users(users), tls: Some(Arc::new(tls.load()?)) })
     }
 
     pub fn address(&self) -> Result<SocketAddr> {

@@ -37,9 +37,13 @@ impl Served {
     }
 
     pub async fn to(access: Access, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self::at("127.0.0.1:0", access, tls).await
+    }
+
+    pub async fn at(address: &str, access: Access, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(EmbeddedStore::open(dir.path(), Options::default()).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let service = Service { store: Arc::clone(&store) as _, access, tls };

@@ -310,16 +310,18 @@ pub(crate) fn tls() -> Arc<rustls::ServerConfig> {
 }
 
 #[tokio::test]
-async fn clients_come_by_tls_and_who_speaks_none_is_not_answered() {
-    let served = Served::to(users(&Arc::default()), Some(tls())).await;
-    let port = served.address.port();
-    let by_tls =
-        client(&format!("esdb://hub:hub-password@localhost:{port}?tlsCAFile={KEYS}/test-authority.pem"));
-    by_tls.append_to_stream("thing-1", &Default::default(), event("e")).await.unwrap();
-    assert_eq!(read(&by_tls, "thing-1", &Default::default()).await.unwrap().len(), 1);
+async fn clients_come_by_tls_and_in_clear_only_from_this_machine() {
+    for (address, in_clear_too) in [("127.0.0.1:0", true), ("0.0.0.0:0", false)] {
+        let served = Served::at(address, users(&Arc::default()), Some(tls())).await;
+        let port = served.address.port();
+        let authority = format!("{KEYS}/test-authority.pem");
+        let by_tls = client(&format!("esdb://hub:hub-password@localhost:{port}?tlsCAFile={authority}"));
+        by_tls.append_to_stream("thing-1", &Default::default(), event("e")).await.unwrap();
+        assert_eq!(read(&by_tls, "thing-1", &Default::default()).await.unwrap().len(), 1);
 
-    let in_clear = by(&served, Role::Hub);
-    assert!(read(&in_clear, "thing-1", &Default::default()).await.is_err());
-    let untrusting = client(&format!("esdb://hub:hub-password@localhost:{port}"));
-    assert!(read(&untrusting, "thing-1", &Default::default()).await.is_err());
+        let in_clear = client(&format!("esdb://hub:hub-password@127.0.0.1:{port}?tls=false"));
+        assert_eq!(read(&in_clear, "thing-1", &Default::default()).await.is_ok(), in_clear_too);
+        let untrusting = client(&format!("esdb://hub:hub-password@localhost:{port}"));
+        assert!(read(&untrusting, "thing-1", &Default::default()).await.is_err());
+    }
 }

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use domain::{ClientId, CommandId, client};
 use eventstoredb_server::{Cost, PasswordHash, Role, User};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -19,7 +20,7 @@ use crate::{
     commands::{Context, Failure},
     http::{
         auth::ApiKey,
-        serve::{ServeError, bind_for},
+        serve::{ServeError, TlsFiles, bind_for},
     },
     hub::Hub,
     store_port::StorePort,
@@ -47,9 +48,12 @@ pub struct StoreFile {
     pub address: SocketAddr,
     /// Passwords by name.
     pub users: BTreeMap<String, String>,
+    /// What vouches for the port where TLS is spoken: its own certificate, as PEM.
+    pub ca_file: PathBuf,
 }
 
 impl StoreFile {
+    /// In clear, as most clients take it.
     pub(super) fn string(&self, name: &str) -> String {
         format!("esdb://{name}:{}@{}?tls=false", self.users[name], self.address)
     }
@@ -59,6 +63,12 @@ impl StoreFile {
         let store = EventStoreDb::new(self.string(HUB).parse()?, Options::default())?;
         app::prepare(&store).await?;
         Ok(store)
+    }
+
+    /// By TLS, without which gRPC of Python sends no password.
+    pub(super) fn tls_string(&self, name: &str) -> String {
+        let (password, port) = (&self.users[name], self.address.port());
+        format!("esdb://{name}:{password}@localhost:{port}?tlsCaFile={}", self.ca_file.display())
     }
 }
 
@@ -82,8 +92,10 @@ pub(super) fn open(listener: TcpListener, directory: &Path) -> Result<(StorePort
         let password = PasswordHash::of(&passwords[name], drawn(), Cost::Drawn);
         User { name: name.into(), role, password }
     });
-    let port = StorePort::on(listener, users.collect());
-    let file = StoreFile { address: port.address()?, users: passwords };
+    let tls = certificate(directory)?;
+    let port = StorePort::on(listener, users.collect(), &tls)?;
+    let ca_file = std::path::absolute(tls.cert)?;
+    let file = StoreFile { address: port.address()?, users: passwords, ca_file };
     Ok((port, file))
 }
 
@@ -95,6 +107,24 @@ fn passwords(path: &Path) -> Result<BTreeMap<String, String>> {
     }
     write_private(path, &serde_json::to_vec_pretty(&passwords)?)?;
     Ok(passwords)
+}
+
+/// For `localhost`, signed by itself; that of an earlier run where there is one.
+fn certificate(directory: &Path) -> Result<TlsFiles> {
+    let files = TlsFiles { cert: directory.join("store-cert.pem"), key: directory.join("store-key.pem") };
+    if files.load().is_err() {
+        let names = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
+        let made = rcgen::generate_simple_self_signed(names).context("making the store's certificate")?;
+        write_private(&files.key, pem("PRIVATE KEY", &made.signing_key.serialize_der()).as_bytes())?;
+        write_private(&files.cert, pem("CERTIFICATE", made.cert.der()).as_bytes())?;
+    }
+    Ok(files)
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 fn drawn() -> [u8; 16] {
