@@ -48,7 +48,7 @@ pub struct Rules {
 #[derive(Clone, Copy, Debug)]
 pub struct Intake {
     pub category: &'static str,
-    pub streams: u32,
+    pub streams: u8,
     /// The only type of event that is taken.
     pub event: &'static str,
 }

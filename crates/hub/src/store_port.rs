@@ -10,8 +10,9 @@ use std::{
 use anyhow::Result;
 use async_trait::async_trait;
 use domain::{
-    ClientId, CommandId,
+    Aggregate as _, ClientId, CommandId,
     audit::{Audit, Event},
+    intake::{self, Rejection},
 };
 use eventstoredb_server::{Access, Intake, NotRecorded, Readings, Rules, Service, User, Users};
 use ring::rand::SystemRandom;
@@ -46,8 +47,8 @@ static RULES: Rules = Rules {
     ],
     // What is submitted is in clear until it is answered; the vault is where hubs that share a store keep secrets.
     hidden: &["intake", "vault"],
-    rejections: "rejection",
-    intake: Intake { category: "intake", streams: 16, event: "message.submitted.v1" },
+    rejections: Rejection::CATEGORY,
+    intake: Intake { category: intake::CATEGORY, streams: intake::STREAMS, event: intake::SUBMITTED },
 };
 
 /// Whom the port is for.

@@ -206,8 +206,8 @@ impl Dev {
 
     fn greeting(&self) -> String {
         let DevFile { url, api_key, simulator_url, store, .. } = &self.file;
-        let [auditor, backend, operator] = store::NAMES.map(|name| store.string(name));
-        let by_tls = store.tls_string("backend");
+        let [auditor, backend, operator] = store::NAMES.map(|name| store.tls_string(name));
+        let in_clear = store.string("backend");
         format!(
             "\n  Chancery runs, with a simulated Microsoft beside it.\n\n  \
              1. Sign somebody in:      {url}/dev\n  \
@@ -218,12 +218,12 @@ impl Dev {
              3. See it arrive:         {simulator_url}/teams\n  \
              4. Move the clock:        chancery dev clock advance 2h\n  \
              5. Read the whole story:  chancery history --account u-1001\n\n  \
-             The store speaks EventStoreDB's protocol, to a client that submits messages, to one that reads everything,\n  \
-             to an operator, and by TLS, without which Python's client sends no password:\n\n     \
-                {backend}\n     \
-                {auditor}\n     \
-                {operator}\n     \
-                {by_tls}\n\n  \
+             The store speaks EventStoreDB's protocol, to clients that\n     \
+                submit messages   {backend}\n     \
+                read everything   {auditor}\n     \
+                keep streams      {operator}\n  \
+             and to those that send a password in clear, as Rust's does, but not Python's or Node's:\n     \
+                {in_clear}\n\n  \
              API: {url}/openapi.json   Ctrl-C stops it; the data stays in .chancery/.\n\n"
         )
     }

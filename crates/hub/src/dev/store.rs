@@ -53,7 +53,7 @@ pub struct StoreFile {
 }
 
 impl StoreFile {
-    /// In clear, as most clients take it.
+    /// In clear.
     pub(super) fn string(&self, name: &str) -> String {
         format!("esdb://{name}:{}@{}?tls=false", self.users[name], self.address)
     }
@@ -65,7 +65,7 @@ impl StoreFile {
         Ok(store)
     }
 
-    /// By TLS, without which gRPC of Python sends no password.
+    /// By TLS, without which the clients for Python and Node send no password.
     pub(super) fn tls_string(&self, name: &str) -> String {
         let (password, port) = (&self.users[name], self.address.port());
         format!("esdb://{name}:{password}@localhost:{port}?tlsCaFile={}", self.ca_file.display())
