@@ -19,12 +19,13 @@ use chancery::{
     clock::{SystemClock, SystemIds},
     config::{Config, Sources},
     http::{auth::Caller, serve::bind},
-    hub::Hub,
+    hub::{Hub, open_store},
     lifecycle::Lifecycle,
     services::sign_ins::{self, Answer, Outcome, Wish},
 };
 use domain::{ObjectId, PersonId, TenantId, client::Role};
 use microsoft_simulator::{Settings, Simulator, control::DialsChange, serve_simulator, simulator};
+use store::Keeping;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
@@ -134,11 +135,22 @@ pub(crate) async fn start_hub(
     microsoft: &Microsoft,
     settings: &[(&str, &str)],
 ) -> Result<(Hub, Lifecycle)> {
+    let store = Arc::new(open_store(&place.path().join("data"))?);
+    start_hub_on(store, place.socket.try_clone()?, place, microsoft, settings).await
+}
+
+/// The same on this store, listening there.
+pub(crate) async fn start_hub_on(
+    store: Arc<dyn Keeping>,
+    socket: TcpListener,
+    place: &Place,
+    microsoft: &Microsoft,
+    settings: &[(&str, &str)],
+) -> Result<(Hub, Lifecycle)> {
     let lifecycle = Lifecycle::new();
     let config = config(place, microsoft, settings)?;
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-    let socket = place.socket.try_clone()?;
-    let hub = app::start(config, clock, ids, &lifecycle, socket, |_| axum::Router::new()).await?;
+    let hub = app::start_on(store, config, clock, ids, &lifecycle, socket, |_| axum::Router::new()).await?;
     Ok((hub, lifecycle))
 }
 
