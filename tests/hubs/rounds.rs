@@ -167,3 +167,27 @@ async fn who_learns_too_late_that_it_may_send_does_not() {
     }
     assert_eq!(cluster.microsoft.texts(&upn(person)), ["Once", "After"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_learns_too_late_that_it_may_refresh_leaves_it_to_the_next_claim() {
+    let mut cluster = Cluster::start(2, PEOPLE, &[]).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.link_crowd(PEOPLE).await;
+    let shard = |person: u32| cluster.microsoft.person(&upn(person)).connection().shard();
+    let person = (1..=PEOPLE).find(|person| cluster.hubs[0].hub.shards.holds(shard(*person))).unwrap();
+    let mut log = cluster.log();
+    cluster.advance(2 * HOUR);
+    cluster.hubs[0].line.hold_up_after("connection.refresh-started.v1");
+    let id = cluster.hubs[1].api.send(&format!("u-{person}"), "Once").await;
+    cluster.hubs[0].line.held_up().await;
+    assert_eq!(cluster.microsoft.count("token.refresh"), 0);
+    log.until("the other hub sends it", |log| log.ends.contains_key(&id)).await;
+    cluster.hubs[0].line.let_go();
+    cluster.until_shares_are(&[128, 128]).await;
+    let after = cluster.hubs[1].api.send(&format!("u-{person}"), "After").await;
+    log.until("it goes on", |log| log.ends.contains_key(&after)).await;
+    assert_eq!(cluster.microsoft.texts(&upn(person)), ["Once", "After"]);
+    let (claims, calls) =
+        (log.count("connection.refresh-started.v1"), cluster.microsoft.count("token.refresh"));
+    assert_eq!((claims, calls), (2, 1));
+}
