@@ -164,3 +164,53 @@ impl eventstoredb_server::Audit for Sessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eventstoredb_server::Audit as _;
+    use serde_json::{Value, json};
+    use store::{Direction, StreamName, embedded::Options};
+
+    use super::*;
+    use crate::clock::{SystemClock, SystemIds};
+
+    #[tokio::test]
+    async fn a_session_is_one_stream_with_its_begin_and_what_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(EmbeddedStore::open(directory.path(), Options::default()).unwrap());
+        let sessions = Sessions::new(store.clone(), Arc::new(SystemClock), Arc::new(SystemIds));
+
+        let session = sessions.begun("auditor").await.unwrap();
+        let stream = StreamName::new(format!("audit-{session}"));
+        assert_eq!(store.read_stream(&stream, Direction::Forward, 0, 9).await.unwrap().len(), 1);
+        let read = Readings {
+            events: 7,
+            log: false,
+            streams: [StreamName::new("connection-1")].into(),
+            more: false,
+        };
+        sessions.ended(session, "auditor", read).await;
+
+        let recorded = store.read_stream(&stream, Direction::Forward, 0, 9).await.unwrap();
+        let [begun, ended] = &recorded[..] else { panic!("{} events", recorded.len()) };
+        let data = |data: &[u8]| serde_json::from_slice::<Value>(data).unwrap();
+        assert_eq!(
+            (&*begun.name, data(&begun.data)),
+            ("audit.store-session-begun.v1", json!({"client": "auditor"}))
+        );
+        assert_eq!(&*ended.name, "audit.store-session-ended.v1");
+        let read = json!({
+            "client": "auditor", "events": 7, "log": false, "streams": ["connection-1"], "more": false,
+        });
+        assert_eq!(data(&ended.data), read);
+        assert_eq!(data(&ended.metadata)["actor"], "client/auditor");
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_put_on_record_is_not_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(EmbeddedStore::open(directory.path(), Options::default()).unwrap());
+        let sessions = Sessions::new(store, Arc::new(SystemClock), Arc::new(SystemIds));
+        assert_eq!(sessions.begun("No Client's Name").await, Err(NotRecorded));
+    }
+}

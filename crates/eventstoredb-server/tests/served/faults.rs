@@ -79,3 +79,24 @@ async fn an_expression_made_to_take_for_ever_is_cut() {
     let refused = client.read_all(&ReadAllOptions::default().filter(endless)).await;
     assert!(refused.is_err());
 }
+
+#[tokio::test]
+async fn who_never_reads_or_says_nothing_keeps_nobody_waiting() {
+    let (served, silent) = served().await;
+    let mut unread = silent.subscribe_to_all(&SubscribeToAllOptions::default()).await;
+    unread.next_subscription_event().await.unwrap();
+    let mut half_open = Vec::new();
+    for _ in 0..chancery_eventstoredb_server::limits::CONNECTIONS_MAX - 10 {
+        half_open.push(TcpStream::connect(served.address).await.unwrap());
+    }
+
+    // More than sockets and buffers hold of what is not read.
+    let other = served.client();
+    let batch = other.batch_append(&Default::default()).await.unwrap();
+    for _ in 0..40 {
+        let large = eventstore::EventData::binary("e", vec![0; 500_000].into());
+        batch.append_to_stream("large-1", eventstore::StreamState::Any, vec![large]).await.unwrap();
+    }
+    assert_eq!(revisions(&other, "large-1").await.len(), 40);
+    drop((unread, half_open));
+}
