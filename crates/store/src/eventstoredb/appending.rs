@@ -30,8 +30,8 @@ use crate::{
 };
 
 /// Appends under way in one batch, and batches. Their product is what may be under way at all.
-const BATCH: usize = 32;
-const BATCHES: usize = 32;
+const BATCH: usize = 64;
+const BATCHES: usize = 16;
 
 /// Before an append is sent again: at first, and at most.
 const AGAIN: Duration = Duration::from_millis(1);
