@@ -98,9 +98,9 @@ async fn fill(
     if manifest.lists(VAULT) {
         manifest.copy(VAULT, from, data)?;
     }
-    fs::write(data.join(EPOCH), manifest.epoch.to_string())?;
+    write(&data.join(EPOCH), &manifest.epoch.to_string())?;
     if manifest.made_by_dev {
-        fs::write(data.join(DEV_MARK), "")?;
+        write(&data.join(DEV_MARK), "")?;
     }
     give_new_id(data, ids.uuid())?;
     let store = Arc::new(open_store(data)?);
@@ -159,6 +159,12 @@ async fn active(store: &dyn EventStore) -> Result<HashMap<ConnectionId, Connecti
     }
     connections.retain(|_, connection| connection.status == Status::Active);
     Ok(connections)
+}
+
+/// On the disk before the directory gets its name.
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("{} can't be written", path.display()))?;
+    sync(path)
 }
 
 fn move_to(beside: &Path, into: &Path) -> Result<()> {

@@ -58,11 +58,6 @@ impl Breakers {
         let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         breakers.get_mut(&tenant).map(act)
     }
-
-    fn open(&self) -> usize {
-        let breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        breakers.values().filter(|breaker| breaker.probe_at.is_some()).count()
-    }
 }
 
 /// Asks whether a delivery to this tenant may begin, of which this is recorded: other hubs open and close breakers too.
@@ -138,7 +133,6 @@ pub(super) async fn probe(hub: &Hub, tenant: TenantId, access: &SecretString) ->
     }
     record(hub, tenant, Command::CloseBreaker { surface: Surface::Graph }).await?;
     hub.breakers.with(tenant, Breaker::close);
-    hub.metrics.breakers_open(hub.breakers.open());
     tracing::info!(tenant.id = %tenant, "Graph answers again; deliveries to the tenant go on.");
     Ok(true)
 }
@@ -147,8 +141,15 @@ async fn record(hub: &Hub, tenant: TenantId, command: Command) -> Result<()> {
     let command_id = CommandId::new(format!("breaker/{}", hub.ids.uuid()));
     let context = Context::hub("outbox", tenant.to_string()).of_tenant(tenant);
     let done = hub.commands.execute::<Tenant>(tenant, &command_id, &context, command).await?;
-    let known = done.after().revision;
-    hub.breakers.with(tenant, |breaker| breaker.known = breaker.known.max(known));
-    hub.metrics.breakers_open(hub.breakers.open());
+    let after = done.after();
+    let open = after.state.breakers.contains(&Surface::Graph);
+    let probe_at = Instant::now() + hub.config.delivery.breaker_pause;
+    hub.breakers.with(tenant, |breaker| {
+        breaker.known = breaker.known.max(after.revision);
+        // What was seen of the tenant meanwhile may have been from before.
+        if open && breaker.probe_at.is_none() {
+            breaker.probe_at = Some(probe_at);
+        }
+    });
     Ok(())
 }

@@ -26,6 +26,7 @@ pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
 async fn count(hub: &Hub) -> Result<()> {
     hub.metrics.messages(messages::queries::count_by_status(&hub.messages).await?);
     hub.metrics.connections(connections::queries::count_by_status(&hub.connections).await?);
+    hub.metrics.breakers_open(connections::queries::count_open_breakers(&hub.connections).await?);
     let head = hub.store.head().await?.0;
     lag(hub, head, &hub.clients);
     lag(hub, head, &hub.connections);

@@ -69,10 +69,11 @@ impl Pace {
         }
     }
 
-    /// Those for so many shards; begun anew where it was another number before.
+    /// Those for so many shards; begun anew where it was another number before. A hub that is not sure of any for a moment
+    /// keeps those that it had.
     fn limits(&self, shards: usize) -> Arc<Limits> {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        if limits.shards != shards {
+        if shards > 0 && limits.shards != shards {
             *limits = Arc::new(Limits::new(self.tenant_per_second, self.app_per_second, shards));
         }
         limits.clone()

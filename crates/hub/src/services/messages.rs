@@ -187,6 +187,12 @@ async fn repeated(
     }
 }
 
+/// Whether the client's message of this key was accepted once, whatever the client may now.
+pub async fn was_accepted(hub: &Hub, client: &domain::ClientId, key: &str) -> Result<bool> {
+    let id = MessageId(hub.custody.name_uuid("message", client, key));
+    Ok(hub.commands.beginning::<Message>(id).await?.is_some())
+}
+
 fn message_id(hub: &Hub, caller: &Caller, key: &str) -> MessageId {
     MessageId(hub.custody.name_uuid("message", &caller.client, key))
 }

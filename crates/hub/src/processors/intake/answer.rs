@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use domain::{
-    ClientId, CommandId,
+    ClientId, CommandId, ShardId,
     client::{Client, Role},
     intake::{Rejected, Rejection, SUBMITTED, Why},
 };
@@ -46,8 +46,12 @@ pub(super) async fn answer(hub: &Hub, intake: u8, events: &[Recorded], again: bo
     let mut verdicts = Vec::new();
     let before = if again { rejected_before(hub, intake, events).await } else { Ok(HashSet::new()) };
     match before {
-        Ok(before) => judge(hub, events, &before, &mut verdicts).await,
+        Ok(before) => judge(hub, events, &before, again, &mut verdicts).await,
         Err(error) => verdicts.push(Err(error)),
+    }
+    if !hub.shards.holds(ShardId(intake)) {
+        // It may have been away for long: another hub has the stream now, and may have answered otherwise.
+        return vec![Err(anyhow!("the stream is another hub's to answer"))];
     }
     accept(hub, events, &mut verdicts).await;
     reject(hub, intake, events, &mut verdicts).await;
@@ -65,13 +69,19 @@ async fn rejected_before(hub: &Hub, intake: u8, events: &[Recorded]) -> Result<H
 }
 
 /// Ends with the first that can't be judged now.
-async fn judge(hub: &Hub, events: &[Recorded], before: &HashSet<u64>, verdicts: &mut Vec<Result<Verdict>>) {
+async fn judge(
+    hub: &Hub,
+    events: &[Recorded],
+    before: &HashSet<u64>,
+    again: bool,
+    verdicts: &mut Vec<Result<Verdict>>,
+) {
     let mut callers = HashMap::new();
     for event in events {
         let verdict = if before.contains(&event.revision) {
             Ok(Verdict::Answered)
         } else {
-            judge_one(hub, event, &mut callers).await
+            judge_one(hub, event, again, &mut callers).await
         };
         let trouble = verdict.is_err();
         verdicts.push(verdict);
@@ -84,7 +94,7 @@ async fn judge(hub: &Hub, events: &[Recorded], before: &HashSet<u64>, verdicts: 
 /// What clients may, as far as it was looked up for these events.
 type Callers = HashMap<ClientId, Result<Caller, Why>>;
 
-async fn judge_one(hub: &Hub, event: &Recorded, callers: &mut Callers) -> Result<Verdict> {
+async fn judge_one(hub: &Hub, event: &Recorded, again: bool, callers: &mut Callers) -> Result<Verdict> {
     let read =
         if *event.name == *SUBMITTED { submission::read(&event.data) } else { Err(Why::UnknownType.into()) };
     let wrong = match read {
@@ -93,6 +103,10 @@ async fn judge_one(hub: &Hub, event: &Recorded, callers: &mut Callers) -> Result
             let client = submitted.client.clone();
             return Ok(match known(hub, &client, callers).await? {
                 Ok(caller) => Verdict::Accept(submitted, caller.clone()),
+                // What its client might once was accepted, and stays so.
+                Err(_) if again && messages::was_accepted(hub, &client, &submitted.key).await? => {
+                    Verdict::Answered
+                }
                 Err(Why::UnknownClient) => Verdict::Reject(None, Why::UnknownClient.into()),
                 Err(why) => Verdict::Reject(Some(client), (*why).into()),
             });

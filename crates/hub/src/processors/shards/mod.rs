@@ -128,10 +128,15 @@ impl Shards {
 
     /// True when the shards are others than before.
     fn publish(&self, shards: [bool; ShardId::COUNT], until: Until) -> bool {
+        let mut others = false;
         self.held.send_if_modified(|held| {
+            // Who looked while the hub was not sure of them has left what it found, and is to look again.
+            let lapsed = !held.is_sure();
             held.until = until;
-            std::mem::replace(&mut held.shards, shards) != shards
-        })
+            others = std::mem::replace(&mut held.shards, shards) != shards;
+            others || lapsed && held.is_sure()
+        });
+        others
     }
 
     fn report(&self, hubs: Vec<HubReport>) {
@@ -184,4 +189,27 @@ pub(super) async fn run(hub: Hub, head: Position, stopping: CancellationToken) -
         stopping.cancelled().await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_left_work_while_the_hub_was_not_sure_of_it_is_told_to_look_again() {
+        let shards = Shards::default();
+        let soon = || Until::Then(Instant::now() + Duration::from_secs(1));
+        shards.publish([true; ShardId::COUNT], soon());
+        let mut changes = shards.changes();
+        changes.next().await;
+        shards.publish([true; ShardId::COUNT], soon());
+        assert!(changes.next().now_or_never().is_none(), "nothing has changed");
+
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!shards.holds(ShardId(0)));
+        assert!(!shards.publish([true; ShardId::COUNT], soon()), "the shards are the same");
+        assert!(changes.next().now_or_never().is_some() && shards.holds(ShardId(0)));
+    }
 }
