@@ -1,4 +1,7 @@
 //! Several hubs in this process on one store, each with a door, a clock, a data directory and a way to the store of its own.
+//!
+//! Where tests run all may stand still for a second or two. So here no lease ends and no call is given up before that
+//! unless a test says so, and what a hub shows of a moment is looked at again and again until it is so.
 
 use std::{collections::HashMap, net::TcpListener, path::Path, sync::Arc, time::Duration};
 
@@ -20,6 +23,9 @@ use super::{
     microsoft::Microsoft,
     named, start_hub,
 };
+
+/// How long it takes until it is looked again whether something is so that no event tells of.
+const LOOK: Duration = Duration::from_millis(5);
 
 pub(crate) struct Cluster {
     pub(crate) microsoft: Microsoft,
@@ -48,7 +54,7 @@ pub(crate) struct Member {
 }
 
 impl Cluster {
-    /// With so many hubs and so many people, and short leases.
+    /// With so many hubs and so many people.
     pub(crate) async fn start(hubs: usize, crowd: u32, overrides: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path(), store::embedded::Options::default()).unwrap();
@@ -68,12 +74,13 @@ impl Cluster {
         directory: TempDir,
     ) -> Self {
         log_to_file();
-        let short = [
-            ("HUBS__HEARTBEAT_MS", "50"),
-            ("HUBS__LEASE_MS", "400"),
-            ("OUTBOUND__CONNECT_TIMEOUT_MS", "250"),
-            ("OUTBOUND__REQUEST_TIMEOUT_MS", "500"),
-            ("TOKENS__REFRESH_TIMEOUT_MS", "500"),
+        // The lease is so long that none ends in a test.
+        let patient = [
+            ("HUBS__HEARTBEAT_MS", "100"),
+            ("HUBS__LEASE_MS", "600000"),
+            ("OUTBOUND__CONNECT_TIMEOUT_MS", "4000"),
+            ("OUTBOUND__REQUEST_TIMEOUT_MS", "5000"),
+            ("TOKENS__REFRESH_TIMEOUT_MS", "5000"),
         ];
         custody::KeyEncryptionKey::create_file(&directory.path().join("key")).unwrap();
         let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -83,7 +90,7 @@ impl Cluster {
             store: open(),
             open,
             hubs: Vec::new(),
-            overrides: named(QUICK).chain(named(&short)).chain(named(overrides)).collect(),
+            overrides: named(QUICK).chain(named(&patient)).chain(named(overrides)).collect(),
             url,
             socket: Some(socket),
             started: 0,
@@ -108,20 +115,11 @@ impl Cluster {
         if self.key.is_empty() {
             self.key = client(&hub, &url, "product", Role::Admin).await.key;
         }
-        let heard = async {
-            let mut changes = hub.shards.changes();
-            while hub.shards.is_heard().is_err() || hub.shards.count() == 0 {
-                changes.next().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, heard).await.expect("the hub gets its part");
+        let heard = until(async || hub.shards.count() > 0).await;
+        assert!(heard, "the hub gets no part: {:?}", hub.shards.is_heard());
         let api = Api::new(&url, &self.key);
-        let let_in = async {
-            while api.get("/v1/hubs").await.status != 200 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, let_in).await.expect("the hub knows the key");
+        let let_in = until(async || api.get("/v1/hubs").await.status == 200).await;
+        assert!(let_in, "the hub does not know the key");
         self.hubs.push(Member { hub, api, url, clock, line, lifecycle });
         self.hubs.last().unwrap()
     }
@@ -148,13 +146,8 @@ impl Cluster {
     /// Waits until the living hubs hold so many shards, in the order in which they were started.
     pub(crate) async fn until_shares_are(&self, wanted: &[usize]) {
         assert_eq!(wanted.len(), self.hubs.len());
-        let mut waiting: Vec<_> = self.hubs.iter().map(|member| member.hub.shards.changes()).collect();
-        let shared = async {
-            while self.shares() != wanted {
-                futures_util::future::select_all(waiting.iter_mut().map(|it| Box::pin(it.next()))).await;
-            }
-        };
-        let came = tokio::time::timeout(PATIENCE, shared).await.is_ok();
+        // A hub that is sure of the same shards again after a moment tells nobody, so it is looked at.
+        let came = until(async || self.shares() == wanted).await;
         assert!(came, "the hubs hold {:?}, not {wanted:?}", self.shares());
     }
 
@@ -181,7 +174,9 @@ impl Cluster {
             let link = text(&link.body["url"]);
             let mut browser = Browser::new();
             // Where a machine is busy Microsoft may take longer than calls to it wait here.
-            while browser.sign_in(&link, &upn).await.title() != "You are connected" {}
+            let connected =
+                until(async || browser.sign_in(&link, &upn).await.title() == "You are connected").await;
+            assert!(connected, "{upn} can't be linked");
         }
     }
 
@@ -199,6 +194,16 @@ impl Member {
         lifecycle.stop();
         lifecycle.run(deadline, signals).await;
     }
+}
+
+/// Looks again and again whether it is so; false where it does not come to that.
+pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) -> bool {
+    let look = async {
+        while !holds().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.is_ok()
 }
 
 /// Somebody of the crowd.

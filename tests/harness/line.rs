@@ -15,6 +15,8 @@ use store::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::PATIENCE;
+
 pub(crate) struct Line {
     inner: Arc<dyn Keeping>,
     open: watch::Sender<bool>,
@@ -31,8 +33,10 @@ impl Line {
         self.open.send_replace(false);
     }
 
-    pub(crate) fn let_go(&self) {
-        self.open.send_replace(true);
+    /// Opens the line, and takes away a trap that did not spring. True where the line was held up.
+    pub(crate) fn let_go(&self) -> bool {
+        *self.trap.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        !self.open.send_replace(true)
     }
 
     /// Holds the line up once the store has taken such an event, before the hub learns of it.
@@ -42,7 +46,9 @@ impl Line {
 
     /// Waits until the line is held up.
     pub(crate) async fn held_up(&self) {
-        self.open.subscribe().wait_for(|open| !open).await.unwrap();
+        let mut open = self.open.subscribe();
+        let held_up = tokio::time::timeout(PATIENCE, open.wait_for(|open| !open)).await;
+        held_up.expect("the hub does what the trap is set for").unwrap();
     }
 
     async fn pass(&self) {

@@ -7,7 +7,10 @@ use std::{
 };
 
 use crate::{
-    harness::{cluster::Cluster, microsoft::AUTHORITY},
+    harness::{
+        cluster::{Cluster, until},
+        microsoft::AUTHORITY,
+    },
     process::{Server, command},
     rounds::{PEOPLE, hold, of_claims, say, until_all_have_ended},
     served,
@@ -35,14 +38,14 @@ impl Process {
             ("MICROSOFT__CLIENT_SECRET", settings.client_secret.clone()),
             ("MICROSOFT__TEAMS_APP_EXTERNAL_ID", settings.teams_app_id.clone()),
             ("OUTBOUND__CA_FILE", AUTHORITY.to_owned()),
-            ("OUTBOUND__CONNECT_TIMEOUT_MS", "250".to_owned()),
-            ("OUTBOUND__REQUEST_TIMEOUT_MS", "500".to_owned()),
+            ("OUTBOUND__CONNECT_TIMEOUT_MS", "1000".to_owned()),
+            ("OUTBOUND__REQUEST_TIMEOUT_MS", "2000".to_owned()),
             ("DELIVERY__CHAT_INTERVAL_MS", "0".to_owned()),
             ("DELIVERY__TENANT_PER_SECOND", "10000".to_owned()),
             ("DELIVERY__APP_PER_SECOND", "10000".to_owned()),
             ("DELIVERY__BREAKER_PAUSE_MS", "50".to_owned()),
             ("HUBS__HEARTBEAT_MS", "100".to_owned()),
-            ("HUBS__LEASE_MS", "1000".to_owned()),
+            ("HUBS__LEASE_MS", "1500".to_owned()),
         ];
         let log = File::create(home.join("stderr.log")).unwrap();
         let child = command(&["serve"])
@@ -94,7 +97,8 @@ async fn processes_that_are_frozen_killed_and_stopped_send_nothing_twice() {
             1 => process.kill(),
             _ => {
                 process.signal("TERM");
-                assert!(process.0.wait().unwrap().success());
+                let ended = until(async || process.0.try_wait().unwrap().is_some()).await;
+                assert!(ended && process.0.wait().unwrap().success(), "{what}: it did not end well");
             }
         }
         say(&cluster, 0, &mut said, 1, &format!("{what}, disturbed")).await;

@@ -20,9 +20,14 @@ pub(crate) async fn cluster(server: &Server, hubs: usize) -> Cluster {
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(store.identify())).unwrap();
         Arc::new(store) as Arc<dyn store::Keeping>
     };
-    // A process may be stopped for longer than a thread of one that shares two cores with others.
-    let leases = [("HUBS__HEARTBEAT_MS", "100"), ("HUBS__LEASE_MS", "1000")];
-    let mut cluster = Cluster::on(Box::new(open), PEOPLE, &leases, tempfile::tempdir().unwrap());
+    // Leases end, and what a hub had begun is taken for abandoned after twice as long as its call may take.
+    let settings = [
+        ("HUBS__LEASE_MS", "1500"),
+        ("OUTBOUND__CONNECT_TIMEOUT_MS", "1000"),
+        ("OUTBOUND__REQUEST_TIMEOUT_MS", "2000"),
+        ("TOKENS__REFRESH_TIMEOUT_MS", "2000"),
+    ];
+    let mut cluster = Cluster::on(Box::new(open), PEOPLE, &settings, tempfile::tempdir().unwrap());
     for _ in 0..hubs {
         cluster.join().await;
     }
