@@ -80,11 +80,12 @@ async fn what_was_acknowledged_before_a_backup_is_there_after_its_restoration() 
     for message in &before {
         concluded(&api, message).await;
     }
-    // The tokens are of a backup, so new ones come first; both people can be written to as before.
+    // The tokens are of a backup, so new ones come first, asked for twice where an answer takes too long; both people can
+    // be written to as before.
     for account in ["u-1", "u-2"] {
         assert_eq!(concluded(&api, &api.send(account, "After all").await).await, "delivered");
     }
-    assert_eq!(microsoft.count("token.refresh"), refreshed + 2);
+    assert!(microsoft.count("token.refresh") >= refreshed + 2);
     // The log goes on otherwise than the one that was lost, and says so.
     api.get(&format!("/v1/messages?after={position}")).await.is_problem(409, "position-of-another-store");
     hub.kill();

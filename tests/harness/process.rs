@@ -3,9 +3,10 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Mutex,
     thread::JoinHandle,
 };
 
@@ -120,10 +121,18 @@ impl Drop for Hub {
     }
 }
 
-/// A port that is free and whose next one is, below those that systems give out by themselves.
+/// A port that is free and whose next one is, below those that systems give out by themselves. No other test draws them
+/// for as long as this process lives, whether a program listens there or is just being started again.
 pub(crate) fn two_free_ports() -> u16 {
+    /// What is drawn is marked by a socket for datagrams, which all processes see and the program has no use for.
+    static DRAWN: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     let first = 20_000 + u16::try_from(std::process::id() % 4_000).unwrap() * 2;
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let mut ports = (first..30_000).chain(15_000..20_000).step_by(2);
-    ports.find(|port| free(*port) && free(port + 1)).expect("two free ports")
+    let drawn = (first..30_000).chain(15_000..20_000).step_by(2).find_map(|port| {
+        let mark = UdpSocket::bind(("127.0.0.1", port)).ok()?;
+        (free(port) && free(port + 1)).then_some((port, mark))
+    });
+    let (port, mark) = drawn.expect("two free ports");
+    DRAWN.lock().unwrap().push(mark);
+    port
 }

@@ -2,7 +2,8 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
 };
 
 use store::{
@@ -10,6 +11,9 @@ use store::{
     eventstoredb::{EventStoreDb, Options},
 };
 use tempfile::TempDir;
+
+/// How long something may take that should come at once: it only ends a test that would otherwise hang.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program under test, with nothing of this process's environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
@@ -39,15 +43,24 @@ impl Server {
             .iter()
             .map(|(name, value)| (format!("CHANCERY_{name}"), (*value).to_owned()))
             .collect();
-        let (child, address) = spawn(&directory, "127.0.0.1:0", &arguments, &environment);
+        let (child, address) = spawn(&directory, "127.0.0.1:0", &arguments, &environment)
+            .unwrap_or_else(|ended| panic!("it ended with {ended}"));
         Self { child, address, arguments, environment, directory }
     }
 
-    /// `kill -9`, and a new process at the same address.
+    /// `kill -9`, and a new process at the same address. Another test may have been given the port meanwhile, so it is
+    /// tried for a while.
     pub(crate) fn kill_and_start_again(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        (self.child, _) = spawn(&self.directory, &self.address, &self.arguments, &self.environment);
+        let begun = Instant::now();
+        self.child = loop {
+            match spawn(&self.directory, &self.address, &self.arguments, &self.environment) {
+                Ok((child, _)) => break child,
+                Err(ended) => assert!(begun.elapsed() < PATIENCE, "it ended with {ended}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
     }
 
     /// `credentials` are empty, or `name:password@`.
@@ -59,13 +72,13 @@ impl Server {
     }
 }
 
-/// Answers once the program says where it listens.
+/// Answers once the program says where it listens, or how it ended without.
 fn spawn(
     directory: &TempDir,
     listen: &str,
     arguments: &[String],
     environment: &[(String, String)],
-) -> (Child, String) {
+) -> Result<(Child, String), ExitStatus> {
     let data = directory.path().join("data");
     let mut child = command(&["store", "serve", "--data-dir", data.to_str().unwrap(), "--listen", listen])
         .args(arguments)
@@ -76,8 +89,7 @@ fn spawn(
         .unwrap();
     let mut address = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-    assert!(!address.is_empty(), "it ended with {}", child.wait().unwrap());
-    (child, address.trim().to_owned())
+    if address.is_empty() { Err(child.wait().unwrap()) } else { Ok((child, address.trim().to_owned())) }
 }
 
 impl Drop for Server {

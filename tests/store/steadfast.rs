@@ -1,9 +1,12 @@
 //! A store whose server dies in the middle, by a caller that does as it is told: what is uncertain is repeated with the
 //! same ids, what is unavailable is tried again, and following goes on where it was.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,12 +15,16 @@ use store::{
     Append, Appended, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Page, Position, Recorded,
     StoreError, StreamName, eventstoredb::EventStoreDb,
 };
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::process::Server;
+use super::process::{PATIENCE, Server};
 
 /// The calls after which the server is killed: an early one, and one later on.
 const KILLED_AFTER: [usize; 2] = [2, 11];
+
+/// Before a server that is being started is asked again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Steadfast {
     store: Arc<EventStoreDb>,
@@ -46,12 +53,15 @@ impl Steadfast {
         ask: impl Fn() -> BoxFuture<'a, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         self.call();
-        loop {
-            match ask().await {
-                Err(StoreError::Unavailable(_) | StoreError::Uncertain(_)) => {}
-                answer => return answer,
+        let answered = async {
+            loop {
+                match ask().await {
+                    Err(StoreError::Unavailable(_) | StoreError::Uncertain(_)) => sleep(PAUSE).await,
+                    answer => return answer,
+                }
             }
-        }
+        };
+        timeout(PATIENCE, answered).await.expect("the server answers again")
     }
 }
 
@@ -110,7 +120,10 @@ impl EventStore for Steadfast {
                         (checkpoint, was_at_head) = (page.upto, page.at_head);
                         return Some((Ok(page), (store, filter, pages, checkpoint, was_at_head)));
                     }
-                    Some(Err(_)) | None => pages = store.follow(checkpoint, filter.clone()),
+                    Some(Err(_)) | None => {
+                        sleep(PAUSE).await;
+                        pages = store.follow(checkpoint, filter.clone());
+                    }
                 }
             }
         })

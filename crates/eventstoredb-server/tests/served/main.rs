@@ -10,7 +10,7 @@ mod subscribing;
 mod users;
 mod writing;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use chancery_eventstoredb_server::{Access, ServeError, Service, serve};
 use eventstore::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, ResolvedEvent, StreamState};
@@ -19,8 +19,18 @@ use store::{
     embedded::{EmbeddedStore, Options},
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
+
+/// How long something may take that should come at once: it only ends a test that would otherwise hang.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Before it is looked again.
+pub const PAUSE: Duration = Duration::from_millis(2);
 
 /// A store that is served for as long as this lives.
 pub struct Served {
@@ -53,7 +63,7 @@ impl Served {
 
     /// At the same address, after it had ended.
     pub async fn serve_again(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        let listener = listen_again(self.address).await;
         self.shutdown = CancellationToken::new();
         let shutdown = self.shutdown.clone();
         self.serving = tokio::spawn(serve(listener, Arc::clone(&self.store) as _, shutdown));
@@ -62,6 +72,29 @@ impl Served {
     pub fn client(&self) -> Client {
         client(&format!("esdb://{}?tls=false", self.address))
     }
+}
+
+/// At a port that was given out before, and that another test may have been given meanwhile.
+pub async fn listen_again(address: SocketAddr) -> TcpListener {
+    let listening = async {
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    };
+    timeout(PATIENCE, listening).await.expect("the address is let go")
+}
+
+/// Waits until it is so.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            sleep(PAUSE).await;
+        }
+    };
+    assert!(timeout(PATIENCE, waiting).await.is_ok(), "{what}: it did not come to that");
 }
 
 pub fn client(string: &str) -> Client {

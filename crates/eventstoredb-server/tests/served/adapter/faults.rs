@@ -10,12 +10,19 @@ use store::{
     StreamName,
     eventstoredb::{EventStoreDb, Options},
 };
+use tokio::{
+    net::TcpSocket,
+    time::{sleep, timeout},
+};
 
 use super::{event, proxy::Proxy};
-use crate::{Served, users};
+use crate::{PATIENCE, PAUSE, Served, until, users};
 
-/// Gives up soon, where a test waits for that.
+/// Gives up soon, where a test waits for that. Whether an answer comes within it is up to the machine.
 const SHORT: Options = Options { patience: Duration::from_millis(600), silence: Duration::from_millis(200) };
+
+/// Notices silence soon, and has time for what has to succeed.
+const PATIENT: Options = Options { patience: Duration::from_secs(6), silence: Duration::from_millis(200) };
 
 fn connect(string: &str, options: Options) -> EventStoreDb {
     EventStoreDb::new(string.parse().unwrap(), options).unwrap()
@@ -45,7 +52,8 @@ type Pages = BoxStream<'static, Result<Page, StoreError>>;
 
 async fn next_revisions(pages: &mut Pages) -> Vec<u64> {
     loop {
-        let page = pages.next().await.unwrap().unwrap();
+        let page = timeout(PATIENCE, pages.next()).await.expect("there is a page");
+        let page = page.unwrap().unwrap();
         if !page.events.is_empty() {
             return page.events.iter().map(|event| event.revision).collect();
         }
@@ -56,8 +64,24 @@ async fn next_revisions(pages: &mut Pages) -> Vec<u64> {
 async fn recorded(served: &Served, events: u64) {
     let mut pages = served.store.follow(Position::START, Filter::all());
     while served.store.head().await.unwrap().0 < events {
-        pages.next().await.unwrap().unwrap();
+        timeout(PATIENCE, pages.next()).await.expect("more is recorded").unwrap().unwrap();
     }
+}
+
+/// Asks until there is an answer, as those do who are told that there was none.
+async fn answered<T, F>(ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let asking = async {
+        loop {
+            match ask().await {
+                Err(StoreError::Unavailable(_) | StoreError::Uncertain(_)) => sleep(PAUSE).await,
+                answer => return answer.unwrap(),
+            }
+        }
+    };
+    timeout(PATIENCE, asking).await.expect("there is an answer")
 }
 
 #[tokio::test]
@@ -88,9 +112,7 @@ async fn an_append_cut_on_its_way_is_sent_again_and_recorded_once() {
     let stream = thing(1);
     let appending = store.append(&stream, Expected::Revision(0), vec![large(2, 900_000)]);
     let mending = async {
-        while proxy.connections() == before {
-            tokio::task::yield_now().await;
-        }
+        until("there is another connection", || proxy.connections() > before).await;
         proxy.break_after(u64::MAX);
     };
     let (appended, ()) = tokio::join!(appending, mending);
@@ -132,8 +154,7 @@ async fn a_slow_network_only_takes_longer() {
 
 #[tokio::test]
 async fn a_network_that_swallows_everything_is_given_up_and_an_append_gets_through() {
-    let options = Options { patience: Duration::from_secs(3), ..SHORT };
-    let (store, proxy, served) = behind_a_proxy(options).await;
+    let (store, proxy, served) = behind_a_proxy(PATIENT).await;
     let mut pages = store.follow(Position::START, Filter::categories(["thing"]));
     store.append(&thing(1), Expected::NoStream, vec![event(1)]).await.unwrap();
     assert_eq!(next_revisions(&mut pages).await, [0]);
@@ -147,7 +168,7 @@ async fn a_network_that_swallows_everything_is_given_up_and_an_append_gets_throu
 
 #[tokio::test]
 async fn a_subscription_cut_off_without_a_word_goes_on_by_another_connection() {
-    let (store, proxy, served) = behind_a_proxy(SHORT).await;
+    let (store, proxy, served) = behind_a_proxy(PATIENT).await;
     let mut pages = store.follow(Position::START, Filter::categories(["thing"]));
     for number in 0..3 {
         let expected = u64::checked_sub(number, 1).map_or(Expected::NoStream, Expected::Revision);
@@ -161,7 +182,8 @@ async fn a_subscription_cut_off_without_a_word_goes_on_by_another_connection() {
 #[tokio::test]
 async fn without_an_answer_an_append_is_uncertain_and_can_be_repeated() {
     let (store, proxy, served) = behind_a_proxy(SHORT).await;
-    store.append(&thing(1), Expected::NoStream, vec![event(1)]).await.unwrap();
+    let stream = thing(1);
+    answered(|| store.append(&stream, Expected::NoStream, vec![event(1)])).await;
     proxy.lose_answers(true);
     let appended = store.append(&thing(1), Expected::Revision(0), vec![event(2)]).await;
     assert!(matches!(appended, Err(StoreError::Uncertain(_))), "{appended:?}");
@@ -169,7 +191,7 @@ async fn without_an_answer_an_append_is_uncertain_and_can_be_repeated() {
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
 
     proxy.lose_answers(false);
-    let again = store.append(&thing(1), Expected::Revision(0), vec![event(2)]).await.unwrap();
+    let again = answered(|| store.append(&stream, Expected::Revision(0), vec![event(2)])).await;
     assert_eq!(again.revision, 1);
     assert_eq!(served.store.head().await.unwrap().0, 2);
 }
@@ -179,6 +201,9 @@ async fn a_server_that_was_absent_at_the_start_is_used_when_it_comes() {
     let mut served = Served::new().await;
     served.shutdown.cancel();
     (&mut served.serving).await.unwrap().unwrap();
+    // Nobody listens there, and no other test is given the port.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind(served.address).unwrap();
     let store = connect(&format!("esdb://{}?tls=false", served.address), SHORT);
     let unavailable = |answer: Result<(), StoreError>| {
         assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
@@ -192,13 +217,11 @@ async fn a_server_that_was_absent_at_the_start_is_used_when_it_comes() {
         assert!(pages.next().await.is_none());
     }
 
+    drop(held);
     served.serve_again().await;
-    let mut identified = store.identify().await;
-    while matches!(identified, Err(StoreError::Unavailable(_))) {
-        identified = store.identify().await;
-    }
-    assert_eq!(identified.unwrap(), store.id());
-    store.append(&thing(1), Expected::NoStream, vec![event(1)]).await.unwrap();
+    assert_eq!(answered(|| store.identify()).await, store.id());
+    let stream = thing(1);
+    answered(|| store.append(&stream, Expected::NoStream, vec![event(1)])).await;
 }
 
 #[tokio::test]

@@ -19,10 +19,10 @@ use store::{
     embedded::{EmbeddedStore, Options},
     eventstoredb::{self, EventStoreDb},
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::event;
+use crate::{listen_again, until};
 
 const TEST: &str = "adapter::killed::what_was_acknowledged_outlives_a_server_that_is_killed_under_load";
 /// Tells the copy of this test that it is the server: where its store is, and at which address it serves.
@@ -46,9 +46,7 @@ async fn what_was_acknowledged_outlives_a_server_that_is_killed_under_load() {
     let writers = (0..WRITERS).map(|writer| write(Arc::clone(&store), Arc::clone(&acknowledged), writer));
     let writing = tokio::spawn(join_all(writers));
     for kill in 1..=KILLS {
-        while acknowledged.load(Ordering::SeqCst) < kill * APPENDS {
-            tokio::task::yield_now().await;
-        }
+        until("enough is acknowledged", || acknowledged.load(Ordering::SeqCst) >= kill * APPENDS).await;
         server.kill().unwrap();
         server.wait().unwrap();
         server = start(dir.path(), address).0;
@@ -117,7 +115,7 @@ fn start(dir: &Path, address: SocketAddr) -> (Child, SocketAddr) {
 async fn serve_until_killed(server: &str) {
     let (address, dir) = server.split_once(' ').unwrap();
     let store = Arc::new(EmbeddedStore::open(Path::new(dir), Options::default()).unwrap());
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = listen_again(address.parse().unwrap()).await;
     // In a line of its own, whatever the test's harness has begun to say.
     println!("\nserving {}", listener.local_addr().unwrap());
     serve(listener, store, CancellationToken::new()).await.unwrap();
