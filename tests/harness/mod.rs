@@ -1,6 +1,7 @@
 //! A whole hub in this process, on real sockets and files, with the simulated Microsoft behind it and a clock to move.
 //!
-//! **Invariant.** Nothing here sleeps: what is waited for is an event in the log, or a call that the simulator counted.
+//! **Invariant.** What is waited for is an event in the log, or a call that the simulator counted; only what hubs tell of
+//! each other is looked at again and again (`cluster`).
 
 pub(crate) mod api;
 pub(crate) mod browser;

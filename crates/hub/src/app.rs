@@ -109,20 +109,8 @@ pub(crate) async fn prepare(store: &EventStoreDb) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Starts everything on a listener that the caller bound. `more` are routes besides the API and the pages.
-pub async fn start(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
-    lifecycle: &Lifecycle,
-    listener: TcpListener,
-    more: impl FnOnce(&Hub) -> Router,
-) -> Result<Hub> {
-    let store = Arc::new(open_store(&config.data.directory)?);
-    start_on(store, config, clock, ids, lifecycle, listener, more).await
-}
-
-/// The same on a store that the caller opened.
+/// Starts everything on a store that the caller opened and a listener that it bound. `more` are routes besides the API
+/// and the pages.
 pub async fn start_on(
     store: Arc<dyn Keeping>,
     config: Config,

@@ -70,19 +70,7 @@ impl Deref for Hub {
 }
 
 impl Hub {
-    /// Opens the data directory and everything in it, and begins to follow the log and to work.
-    pub async fn start(
-        config: Config,
-        clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
-        lifecycle: &Lifecycle,
-        readiness: &Readiness,
-    ) -> Result<Self> {
-        let store = Arc::new(open_store(&config.data.directory)?);
-        Self::start_on(store, config, clock, ids, lifecycle, readiness).await
-    }
-
-    /// The same on a store that the caller opened.
+    /// Opens everything else in the data directory, and begins to follow the log and to work.
     pub async fn start_on(
         store: Arc<dyn Keeping>,
         config: Config,

@@ -82,7 +82,8 @@ async fn run_hub(directory: &Path) -> Result<()> {
     let config = Config::load(&Sources { environment, ..Sources::default() })?;
     let (lifecycle, readiness) = (Lifecycle::new(), Readiness::default());
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-    let hub = Hub::start(config, clock, ids, &lifecycle, &readiness).await?;
+    let store = Arc::new(open_store(&config.data.directory)?);
+    let hub = Hub::start_on(store, config, clock, ids, &lifecycle, &readiness).await?;
     let head = hub.store.head().await?;
     hub.clients.wait_for(head, PATIENCE).await?;
     hub.connections.wait_for(head, PATIENCE).await?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::Result;
 use custody::{KeyName, Place, UnsealError};
 use domain::{
-    AccountHash, AccountId, CommandId, KeyedHash, MessageId, PersonId,
+    AccountHash, AccountId, ClientId, CommandId, KeyedHash, MessageId, PersonId,
     account::Account,
     connection::{Connection, Status},
     message::{Accepted, Command, Content, KeyResultProgress, Message},
@@ -140,7 +140,7 @@ async fn prepare(
     let connection = hub.commands.recall::<Connection>(lane).await.map_err(trouble)?.state;
     let linked = !matches!(connection.status, Status::Absent | Status::Unlinked);
     let person_key = connection.person_key.filter(|_| linked).ok_or(NotAccepted::NotLinked)?;
-    let id = message_id(hub, caller, key);
+    let id = message_id(hub, &caller.client, key);
     let limit = hub.config.delivery.size_max_bytes;
     let size = chat_message(id, &draft.content).utf16_bytes();
     if size > limit {
@@ -176,7 +176,7 @@ async fn repeated(
     if let NotAccepted::Trouble(_) = refusal {
         return Err(refusal);
     }
-    let id = message_id(hub, caller, key);
+    let id = message_id(hub, &caller.client, key);
     let before = hub.commands.load::<Message>(id).await?;
     match before.state.accepted {
         None => Err(refusal),
@@ -188,13 +188,12 @@ async fn repeated(
 }
 
 /// Whether the client's message of this key was accepted once, whatever the client may now.
-pub async fn was_accepted(hub: &Hub, client: &domain::ClientId, key: &str) -> Result<bool> {
-    let id = MessageId(hub.custody.name_uuid("message", client, key));
-    Ok(hub.commands.beginning::<Message>(id).await?.is_some())
+pub async fn was_accepted(hub: &Hub, client: &ClientId, key: &str) -> Result<bool> {
+    Ok(hub.commands.beginning::<Message>(message_id(hub, client, key)).await?.is_some())
 }
 
-fn message_id(hub: &Hub, caller: &Caller, key: &str) -> MessageId {
-    MessageId(hub.custody.name_uuid("message", &caller.client, key))
+fn message_id(hub: &Hub, client: &ClientId, key: &str) -> MessageId {
+    MessageId(hub.custody.name_uuid("message", client, key))
 }
 
 fn request_hash(hub: &Hub, draft: &Draft) -> KeyedHash {

@@ -25,7 +25,7 @@ use crate::{
         auth::{ApiKey, KeyDirectory as _},
         serve::bind,
     },
-    hub::Hub,
+    hub::{Hub, open_store},
     lifecycle::Lifecycle,
 };
 
@@ -59,7 +59,9 @@ pub(super) async fn start() -> Running {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let lifecycle = Lifecycle::new();
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-    let hub = app::start(config, clock, ids, &lifecycle, listener, |_| Router::new()).await.unwrap();
+    let store = Arc::new(open_store(&config.data.directory).unwrap());
+    let more = |_: &Hub| Router::new();
+    let hub = app::start_on(store, config, clock, ids, &lifecycle, listener, more).await.unwrap();
     Running { hub, url, lifecycle, http: crate::cli::client::http(None).unwrap(), _data: data }
 }
 
