@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use domain::Timestamp;
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header,
     errors::ErrorKind,
@@ -11,6 +12,7 @@ use jsonwebtoken::{
 };
 use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{sync::Mutex, time::Instant};
 use url::Url;
 
@@ -21,6 +23,13 @@ const REFETCH_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A key that the issuer withdrew is trusted no longer than this.
 const KEYS_AGE_MAX: Duration = Duration::from_hours(24);
+
+/// Where there are no keys yet and they can't be had, all who wait for them learn it at once: the next attempt comes
+/// after this.
+const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How far our clock and the issuer's may differ.
+const SKEW: Duration = Duration::from_mins(5);
 
 /// A token of which only the header is read.
 pub struct Unverified<'a> {
@@ -39,6 +48,19 @@ pub enum TokenProblem {
     Signature,
     /// Meant for somebody else.
     Audience,
+    Expired,
+    NotYetValid,
+}
+
+/// What every token of ours must say, beside what its user wants to know.
+#[derive(Deserialize)]
+struct Claims<C> {
+    /// One or a list, as RFC 7519 allows both.
+    aud: Value,
+    exp: i64,
+    nbf: Option<i64>,
+    #[serde(flatten)]
+    others: C,
 }
 
 impl<'a> Unverified<'a> {
@@ -55,22 +77,43 @@ impl<'a> Unverified<'a> {
         Ok(Self { token, kid: header.kid.ok_or(TokenProblem::Malformed)? })
     }
 
-    /// The claims, once the signature is good and they name the audience and an expiry. Whether the issuer is the right
-    /// one and the token valid now is left to the caller: the issuer depends on the token's own tenant, and
-    /// `jsonwebtoken` knows no time but the system's, while ours is handed in.
-    pub fn verify<C: DeserializeOwned>(self, key: &Key, audience: &str) -> Result<C, TokenProblem> {
+    /// The other claims, once the signature is good, the audience is this one alone, and the token valid at `now`.
+    /// Whether the issuer is the right one is left to the caller: it may depend on the token's own tenant.
+    pub fn verify<C>(self, key: &Key, audience: &str, now: Timestamp) -> Result<C, TokenProblem>
+    where
+        C: DeserializeOwned,
+    {
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["aud", "exp"]);
+        // `jsonwebtoken` knows no time but the system's, while ours is handed in.
         validation.validate_exp = false;
-        let token = decode(self.token, &key.decoding, &validation).map_err(|error| match error.kind() {
-            ErrorKind::InvalidAlgorithm => TokenProblem::Algorithm,
-            ErrorKind::InvalidSignature => TokenProblem::Signature,
-            ErrorKind::InvalidAudience => TokenProblem::Audience,
-            _ => TokenProblem::Malformed,
-        })?;
-        Ok(token.claims)
+        let token =
+            decode::<Claims<C>>(self.token, &key.decoding, &validation).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::InvalidAlgorithm => TokenProblem::Algorithm,
+                    ErrorKind::InvalidSignature => TokenProblem::Signature,
+                    ErrorKind::InvalidAudience => TokenProblem::Audience,
+                    _ => TokenProblem::Malformed,
+                }
+            })?;
+        let Claims { aud, exp, nbf, others } = token.claims;
+        // We are among the audience, or it would not have come this far; a token for others beside us is refused.
+        if aud.as_array().is_some_and(|audience| audience.len() > 1) {
+            return Err(TokenProblem::Malformed);
+        }
+        if now >= at(exp) + SKEW {
+            return Err(TokenProblem::Expired);
+        }
+        if nbf.is_some_and(|nbf| now + SKEW < at(nbf)) {
+            return Err(TokenProblem::NotYetValid);
+        }
+        Ok(others)
     }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(seconds.saturating_mul(1_000_000))
 }
 
 /// An RSA key of a JWKS document.
@@ -80,18 +123,23 @@ pub struct Key {
     decoding: DecodingKey,
     /// Entra says for each key whose tokens it may sign; `{tenantid}` stands for any tenant.
     pub issuer: Option<String>,
+    /// The Bot Framework says for each key whose activities it may vouch for: names of channels.
+    pub endorsements: Vec<String>,
 }
 
 impl Key {
     /// `None` for keys that are of no use to us: another type, or for encryption.
-    fn read(key: serde_json::Value) -> Option<Self> {
+    fn read(key: Value) -> Option<Self> {
         #[derive(Deserialize)]
-        struct EntraJwk {
+        struct MicrosoftJwk {
             #[serde(flatten)]
             jwk: Jwk,
             issuer: Option<String>,
+            #[serde(default)]
+            endorsements: Vec<String>,
         }
-        let EntraJwk { jwk: Jwk { common, algorithm }, issuer } = serde_json::from_value(key).ok()?;
+        let MicrosoftJwk { jwk: Jwk { common, algorithm }, issuer, endorsements } =
+            serde_json::from_value(key).ok()?;
         let (None | Some(PublicKeyUse::Signature), AlgorithmParameters::RSA(rsa)) =
             (common.public_key_use, algorithm)
         else {
@@ -99,7 +147,8 @@ impl Key {
         };
         // Some issuers pad their numbers.
         let [n, e] = [&rsa.n, &rsa.e].map(|number| number.trim_end_matches('='));
-        Some(Self { kid: common.key_id?, decoding: DecodingKey::from_rsa_components(n, e).ok()?, issuer })
+        let decoding = DecodingKey::from_rsa_components(n, e).ok()?;
+        Some(Self { kid: common.key_id?, decoding, issuer, endorsements })
     }
 }
 
@@ -131,10 +180,16 @@ pub enum IssuerUnavailable {
 pub struct IssuerKeys {
     http: Client,
     discovery: Discovery,
-    kept: Mutex<Option<Kept>>,
+    state: Mutex<State>,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
+struct State {
+    kept: Option<Kept>,
+    /// How the last attempt to get the first keys ended.
+    failed: Option<(Instant, IssuerUnavailable)>,
+}
+
 struct Kept {
     template: String,
     keys: Vec<Key>,
@@ -153,26 +208,19 @@ impl IssuerKeys {
     pub fn new(http: Client, discovery: Discovery) -> Self {
         // Here because every `Key` comes from here, and nothing is verified without one.
         rs256::install();
-        Self { http, discovery, kept: Mutex::new(None) }
+        Self { http, discovery, state: Mutex::default() }
     }
 
     /// Makes sure that there are keys at all, so that nothing is spent before they can be had.
     pub async fn ready(&self) -> Result<(), IssuerUnavailable> {
-        let mut kept = self.kept.lock().await;
-        if kept.is_none() {
-            *kept = Some(self.fetch().await?);
-        }
-        Ok(())
+        self.kept(&mut *self.state.lock().await).await.map(drop)
     }
 
     /// The issuer template and the key of this name, if there is one. Looks again for an unknown key and once the keys
     /// are a day old, in both cases at most once a minute.
     pub async fn find(&self, kid: &str) -> Result<(String, Option<Key>), IssuerUnavailable> {
-        let mut guard = self.kept.lock().await;
-        let kept = match &mut *guard {
-            Some(kept) => kept,
-            none => none.insert(self.fetch().await?),
-        };
+        let mut state = self.state.lock().await;
+        let kept = self.kept(&mut state).await?;
         let old = kept.fetched.elapsed() > KEYS_AGE_MAX;
         let may = kept.refetched.is_none_or(|refetched| refetched.elapsed() >= REFETCH_INTERVAL);
         if (old || kept.key(kid).is_none()) && may {
@@ -185,10 +233,31 @@ impl IssuerKeys {
         Ok((kept.template.clone(), kept.key(kid)))
     }
 
+    async fn kept<'s>(&self, state: &'s mut State) -> Result<&'s mut Kept, IssuerUnavailable> {
+        let State { kept, failed } = state;
+        match kept {
+            Some(kept) => Ok(kept),
+            none => {
+                if let Some((when, why)) = failed
+                    && when.elapsed() < FAILURE_PAUSE
+                {
+                    return Err(*why);
+                }
+                match self.fetch().await {
+                    Ok(fetched) => Ok(none.insert(fetched)),
+                    Err(why) => {
+                        *failed = Some((Instant::now(), why));
+                        Err(why)
+                    }
+                }
+            }
+        }
+    }
+
     async fn fetch(&self) -> Result<Kept, IssuerUnavailable> {
         #[derive(Deserialize)]
         struct Jwks {
-            keys: Vec<serde_json::Value>,
+            keys: Vec<Value>,
         }
         let issuer = self.issuer().await?;
         let jwks: Jwks = self.get(issuer.jwks).await.ok_or(IssuerUnavailable::Keys)?;

@@ -1,4 +1,4 @@
-//! Reaches out: Entra ID and Microsoft Graph, and what their errors mean.
+//! Reaches out: Entra ID, Microsoft Graph and the Bot Connector, and what their errors mean.
 //!
 //! **Invariant.** No secret, no answer's text and no query leaves this crate in an error, a log line or debug output:
 //! of a provider's answer only codes and ids of a known shape are kept.
@@ -6,12 +6,14 @@
 //! **Invariant.** A request is sent at most once per call. Whether to send again is the caller's to decide, by the
 //! case of the error.
 
+pub mod bot;
 pub mod entra;
 pub mod graph;
 pub mod http;
 pub mod jose;
 mod record;
 mod rs256;
+mod wire;
 
 pub use entra::{
     Authorize, Entra, EntraConfig, Identity, Redeem, RedeemError, SignedIn, TokenFailure, Tokens,

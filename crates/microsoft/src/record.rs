@@ -3,7 +3,7 @@
 use domain::connection::{self, FailureClass};
 
 use crate::{
-    TokenFailure,
+    TokenFailure, bot,
     entra::{self, ReauthorizationReason},
     graph,
 };
@@ -28,6 +28,18 @@ impl From<&graph::Diagnosis> for domain::Diagnosis {
             suberror: None,
             aadsts: None,
             request_id: diagnosis.request_id.map(|id| id.to_string()),
+        }
+    }
+}
+
+impl From<&bot::Diagnosis> for domain::Diagnosis {
+    fn from(diagnosis: &bot::Diagnosis) -> Self {
+        Self {
+            http_status: diagnosis.status,
+            code: diagnosis.code.clone(),
+            suberror: diagnosis.sub_code.clone(),
+            aadsts: diagnosis.aadsts,
+            request_id: diagnosis.trace_id.clone(),
         }
     }
 }

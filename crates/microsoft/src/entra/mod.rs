@@ -2,7 +2,7 @@
 
 mod failure;
 mod id_token;
-mod token;
+pub(crate) mod token;
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use super::{Entra, TokenFailure};
 use crate::http::{self, Transport};
 
 /// The shortest lifetime that a tenant's policy can give an access token: assumed where the answer names none.
-const LIFETIME_MIN: Duration = Duration::from_mins(10);
+pub(crate) const LIFETIME_MIN: Duration = Duration::from_mins(10);
 
 /// One token pair.
 #[derive(Clone, Debug)]
@@ -77,10 +77,10 @@ impl Entra {
 }
 
 /// Sends token requests for `oauth2`, each once. `Err` for every answer but 200.
-pub(super) struct Exchange<'a> {
-    pub(super) http: &'a Client,
+pub(crate) struct Exchange<'a> {
+    pub(crate) http: &'a Client,
     /// `None` is the client's own.
-    pub(super) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
@@ -110,7 +110,7 @@ impl Exchange<'_> {
 }
 
 /// What `oauth2` makes of a failure; it saw only answers with status 200, and their bodies are dropped here.
-pub(super) fn failure(error: RequestTokenError<TokenFailure, BasicErrorResponse>) -> TokenFailure {
+pub(crate) fn failure(error: RequestTokenError<TokenFailure, BasicErrorResponse>) -> TokenFailure {
     match error {
         RequestTokenError::Request(failure) => failure,
         RequestTokenError::ServerResponse(_) | RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {

@@ -8,7 +8,10 @@ use reqwest::header::{HeaderName, WWW_AUTHENTICATE};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::http::{Answer, Transport, retry_after};
+use crate::{
+    http::{Answer, Transport, retry_after},
+    wire,
+};
 
 /// The call did not do what it should; each case says what to do about it. All but `Ambiguous` mean that nothing
 /// was created.
@@ -192,9 +195,7 @@ fn inner_request_id(body: &Value) -> Option<Uuid> {
 }
 
 fn code(body: &Value) -> Option<String> {
-    let text = body.get("error")?.get("code")?.as_str()?;
-    let shaped = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    ((1..=64).contains(&text.len()) && text.bytes().all(shaped)).then(|| text.to_owned())
+    wire::code(body.get("error")?.get("code")?.as_str()?)
 }
 
 fn challenges_claims(answer: &Answer) -> bool {

@@ -8,13 +8,16 @@ use std::{fmt, time::Duration};
 use reqwest::{Client, Method, Request, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
-use url::{Url, form_urlencoded};
+use url::Url;
 use uuid::Uuid;
 
 pub use failure::{Diagnosis, Failure, ForbiddenBecause};
 pub use message::ChatMessage;
 
-use crate::http::{self, Answer, ClientError, Transport};
+use crate::{
+    http::{self, Answer, ClientError, Transport},
+    wire::{encoded, is_id},
+};
 use failure::Call;
 
 #[derive(Clone, Debug)]
@@ -218,14 +221,4 @@ impl Graph {
             request.build().map_err(|_| Failure::of_transport(call, Transport::NotAllowed))?;
         http::send(&self.http, request).await.map_err(|transport| Failure::of_transport(call, transport))
     }
-}
-
-/// As one segment of a path: everything but letters, digits and `*-._` is escaped, `:` and `@` too.
-fn encoded(segment: &str) -> String {
-    form_urlencoded::byte_serialize(segment.as_bytes()).collect::<String>().replace('+', "%20")
-}
-
-/// An id of Microsoft's as it may stand in an event: 1 to 256 visible ASCII characters.
-fn is_id(text: &str) -> bool {
-    (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -1,7 +1,11 @@
 //! The outbound client against real sockets: stubs that say what Microsoft says, and some that say nothing sensible.
 
+mod activity;
+mod app_token;
+mod connector;
 mod entra;
 mod graph;
 mod http;
 mod id_token;
+mod inbound;
 mod support;

@@ -1,0 +1,413 @@
+//! The bot's own voice: what is sent where, by whose token, and every way in which it can fail.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Form as Body, Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header::AUTHORIZATION},
+    response::{IntoResponse, Redirect},
+    routing::post,
+};
+use chancery_microsoft::{
+    Transport,
+    bot::{
+        Address, Connector, ConnectorConfig, NewConversation, OutgoingActivity, SERVICE_HOSTS, SendFailure,
+        Sent, Services, TextFormat,
+    },
+};
+use domain::TenantId;
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use url::Url;
+use uuid::Uuid;
+
+use crate::support::{Form, Shared, answering, client, raw, refused, reset, serve, silent};
+
+const APP: Uuid = Uuid::from_u128(0xb0);
+const CONVERSATION: &str = "a:1_x/y";
+pub(crate) const SECRET: &str = "canary-app-secret";
+
+/// A token endpoint and a connector, which answer as they are told and remember what they were asked.
+#[derive(Default)]
+pub(crate) struct Stub {
+    /// `None` gives tokens, numbered from 1.
+    pub(crate) token: Shared<Option<(u16, Value)>>,
+    pub(crate) expires_in_s: Shared<u64>,
+    pub(crate) tokens_asked: Shared<Vec<Form>>,
+    /// What the next answers are; without any, activities are taken.
+    pub(crate) answers: Shared<Vec<(u16, HeaderMap, Value)>>,
+    pub(crate) asked: Shared<Vec<(Method, Uri, HeaderMap, Value)>>,
+}
+
+impl Stub {
+    pub(crate) async fn start() -> (Arc<Self>, Url) {
+        let stub = Arc::new(Self::default());
+        stub.expires_in_s.set(3600);
+        let router = Router::new().route("/token", post(token)).fallback(connector).with_state(stub.clone());
+        (stub, serve(router).await)
+    }
+
+    pub(crate) fn answer(&self, status: u16, body: Value) {
+        self.answer_with(status, &[], body);
+    }
+
+    pub(crate) fn answer_with(&self, status: u16, headers: &[(&'static str, &'static str)], body: Value) {
+        let headers =
+            headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+        let headers = headers.chain([("ms-cv".parse().unwrap(), HeaderValue::from_static("Ab+/9.0"))]);
+        self.answers.update(|answers| answers.push((status, headers.collect(), body)));
+    }
+
+    /// The number of the token that each call of the connector came with.
+    pub(crate) fn tokens_used(&self) -> Vec<String> {
+        let token = |headers: &HeaderMap| {
+            headers[AUTHORIZATION].to_str().unwrap().trim_start_matches("Bearer canary-token-").to_owned()
+        };
+        self.asked.get().iter().map(|(_, _, headers, _)| token(headers)).collect()
+    }
+}
+
+async fn token(State(stub): State<Arc<Stub>>, Body(form): Body<Form>) -> (StatusCode, Json<Value>) {
+    stub.tokens_asked.update(|asked| asked.push(form));
+    let (status, body) = stub.token.get().unwrap_or_else(|| {
+        let token = format!("canary-token-{}", stub.tokens_asked.get().len());
+        let expires_in = stub.expires_in_s.get();
+        (200, json!({ "token_type": "Bearer", "expires_in": expires_in, "access_token": token }))
+    });
+    (StatusCode::from_u16(status).unwrap(), Json(body))
+}
+
+async fn connector(
+    State(stub): State<Arc<Stub>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> impl IntoResponse {
+    stub.asked.update(|asked| {
+        asked.push((method, uri, headers, serde_json::from_slice(&body).unwrap_or_default()));
+    });
+    let mut answer = (201, HeaderMap::new(), json!({ "id": "1795435200000" }));
+    stub.answers.update(|answers| {
+        if !answers.is_empty() {
+            answer = answers.remove(0);
+        }
+    });
+    let (status, headers, body) = answer;
+    (StatusCode::from_u16(status).unwrap(), headers, Json(body))
+}
+
+pub(crate) fn config(token_url: Url) -> ConnectorConfig {
+    ConnectorConfig {
+        app_id: APP,
+        app_secret: SECRET.into(),
+        token_url,
+        token_scope: "https://api.botframework.com/.default".into(),
+        services: Services::new(SERVICE_HOSTS.map(String::from).into(), true).unwrap(),
+        trust_503: true,
+    }
+}
+
+pub(crate) fn connector_at(address: &Url) -> Connector {
+    Connector::new(config(address.join("token").unwrap()), client())
+}
+
+pub(crate) fn to(service_url: &Url) -> Address {
+    Address { service_url: service_url.as_str().into(), conversation_id: CONVERSATION.into(), reply_to: None }
+}
+
+pub(crate) fn text() -> OutgoingActivity {
+    OutgoingActivity::text(TextFormat::Plain, "Check in, please")
+}
+
+pub(crate) async fn send(connector: &Connector, to: &Address) -> Result<Sent, SendFailure> {
+    connector.send(to, &text(), Duration::from_secs(20)).await
+}
+
+/// The case's name, with what distinguishes it further.
+pub(crate) fn name(failure: &SendFailure) -> String {
+    let seconds = |wait: &Option<Duration>| wait.map(|wait| wait.as_secs());
+    match failure {
+        SendFailure::Throttled { retry_after, .. } => format!("Throttled {:?}", seconds(retry_after)),
+        SendFailure::Unavailable { retry_after, .. } => format!("Unavailable {:?}", seconds(retry_after)),
+        SendFailure::NotSent { .. } => "NotSent".into(),
+        SendFailure::Blocked { .. } => "Blocked".into(),
+        SendFailure::NotInRoster { .. } => "NotInRoster".into(),
+        SendFailure::DisabledByAdmin { .. } => "DisabledByAdmin".into(),
+        SendFailure::ConversationGone { .. } => "ConversationGone".into(),
+        SendFailure::ActivityGone { .. } => "ActivityGone".into(),
+        SendFailure::TooLarge { .. } => "TooLarge".into(),
+        SendFailure::Rejected { .. } => "Rejected".into(),
+        SendFailure::ServiceNotAllowed { .. } => "ServiceNotAllowed".into(),
+        SendFailure::HubProblem { .. } => "HubProblem".into(),
+        SendFailure::Ambiguous { .. } => "Ambiguous".into(),
+    }
+}
+
+pub(crate) fn error(code: &str) -> Value {
+    json!({ "error": { "code": code, "message": "canary: what the connector says" } })
+}
+
+#[tokio::test]
+async fn a_message_goes_to_the_conversation_by_the_apps_own_token() {
+    let (stub, address) = Stub::start().await;
+    let service = address.join("connector/").unwrap();
+    let sent = send(&connector_at(&address), &to(&service)).await.unwrap();
+    assert_eq!(sent, Sent { activity_id: "1795435200000".into() });
+    let form = stub.tokens_asked.get().remove(0);
+    for (name, value) in [
+        ("grant_type", "client_credentials"),
+        ("client_id", &APP.to_string()),
+        ("client_secret", SECRET),
+        ("scope", "https://api.botframework.com/.default"),
+    ] {
+        assert_eq!(form[name], value, "{name}");
+    }
+    let (method, uri, headers, body) = stub.asked.get().remove(0);
+    assert_eq!((method, uri.path()), (Method::POST, "/connector/v3/conversations/a%3A1_x%2Fy/activities"));
+    assert_eq!(headers[AUTHORIZATION], "Bearer canary-token-1");
+    assert_eq!(body, json!({ "type": "message", "text": "Check in, please", "textFormat": "plain" }));
+}
+
+#[tokio::test]
+async fn replies_updates_and_conversations_have_their_own_places() {
+    let (stub, address) = Stub::start().await;
+    let connector = connector_at(&address);
+    let reply = Address { reply_to: Some("1:2".into()), ..to(&address) };
+    send(&connector, &reply).await.unwrap();
+    let wait = Duration::from_secs(20);
+    stub.answer(200, json!({}));
+    connector.update(&to(&address), "1:2", &text(), wait).await.unwrap();
+    stub.answer(201, json!({ "id": "a:new", "activityId": "", "serviceUrl": "x" }));
+    let with = NewConversation {
+        service_url: address.as_str().into(),
+        bot_id: "28:b".into(),
+        user_id: "29:u".into(),
+        tenant: TenantId(Uuid::from_u128(0x7e4a)),
+    };
+    assert_eq!(connector.open(&with, wait).await.unwrap(), "a:new");
+    let asked: Vec<_> =
+        stub.asked.get().into_iter().map(|(method, uri, _, body)| (method, uri.to_string(), body)).collect();
+    assert_eq!(
+        (asked[0].0.as_str(), asked[0].1.as_str()),
+        ("POST", "/v3/conversations/a%3A1_x%2Fy/activities/1%3A2")
+    );
+    assert_eq!(asked[0].2["replyToId"], "1:2");
+    assert_eq!(
+        (asked[1].0.as_str(), asked[1].1.as_str()),
+        ("PUT", "/v3/conversations/a%3A1_x%2Fy/activities/1%3A2")
+    );
+    assert_eq!((asked[2].0.as_str(), asked[2].1.as_str()), ("POST", "/v3/conversations"));
+    let tenant = "00000000-0000-0000-0000-000000007e4a";
+    assert_eq!(
+        asked[2].2,
+        json!({
+            "isGroup": false, "bot": { "id": "28:b" }, "members": [{ "id": "29:u" }],
+            "tenantId": tenant, "channelData": { "tenant": { "id": tenant } },
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_token_goes_to_no_host_off_the_list() {
+    let (stub, address) = Stub::start().await;
+    let mut config = config(address.join("token").unwrap());
+    config.services = Services::new(SERVICE_HOSTS.map(String::from).into(), false).unwrap();
+    let connector = Connector::new(config, client());
+    let evil = [
+        "https://evil.trafficmanager.net/",
+        "https://smba.trafficmanager.net.evil.example/",
+        "https://smba.trafficmanager.net@evil.example/",
+        "http://smba.trafficmanager.net/",
+        "https://smba.trafficmanager.net:8443/",
+        address.as_str(),
+    ];
+    for service_url in evil {
+        let to = Address { service_url: service_url.into(), ..to(&address) };
+        assert_eq!(name(&send(&connector, &to).await.unwrap_err()), "ServiceNotAllowed", "{service_url}");
+    }
+    assert!(stub.tokens_asked.get().is_empty() && stub.asked.get().is_empty());
+}
+
+#[tokio::test]
+async fn an_id_cannot_lead_elsewhere() {
+    let (stub, address) = Stub::start().await;
+    let connector = connector_at(&address);
+    for id in ["", ".", "..", "a b", "a\nb", "ä", &"x".repeat(257)] {
+        let to = Address { conversation_id: id.into(), ..to(&address) };
+        assert_eq!(name(&send(&connector, &to).await.unwrap_err()), "Rejected", "{id:?}");
+    }
+    assert!(stub.asked.get().is_empty());
+    let to = Address { conversation_id: "../..?#%2e%2e".into(), ..to(&address) };
+    send(&connector, &to).await.unwrap();
+    assert_eq!(stub.asked.get()[0].1, "/v3/conversations/..%2F..%3F%23%252e%252e/activities");
+}
+
+#[tokio::test]
+async fn each_answer_has_its_meaning() {
+    let (stub, address) = Stub::start().await;
+    let connector = connector_at(&address);
+    let none: &[(&'static str, &'static str)] = &[];
+    let wait: &[_] = &[("retry-after", "12")];
+    // (status, headers, code) and what it means to a send, then to an update.
+    let table = [
+        (302, none, "", "Rejected", "Rejected"),
+        (400, none, "BadArgument", "Rejected", "Rejected"),
+        (403, none, "ConversationBlockedByUser", "Blocked", "Blocked"),
+        (403, none, "BotNotInConversationRoster", "NotInRoster", "NotInRoster"),
+        (403, none, "BotDisabledByAdmin", "DisabledByAdmin", "DisabledByAdmin"),
+        (403, none, "NotEnoughPermissions", "Rejected", "Rejected"),
+        (403, none, "InvalidBotApiHost", "Rejected", "Rejected"),
+        (404, none, "ConversationNotFound", "ConversationGone", "ConversationGone"),
+        (404, none, "ActivityNotFoundInConversation", "ActivityGone", "ActivityGone"),
+        (404, none, "", "ConversationGone", "ConversationGone"),
+        (408, none, "", "Ambiguous", "Unavailable None"),
+        (412, none, "PreconditionFailed", "Unavailable None", "Unavailable None"),
+        (413, none, "MessageSizeTooBig", "TooLarge", "TooLarge"),
+        (429, none, "Throttled", "Throttled None", "Throttled None"),
+        (429, wait, "Throttled", "Throttled Some(12)", "Throttled Some(12)"),
+        (500, none, "ServiceError", "Ambiguous", "Unavailable None"),
+        (501, none, "", "Rejected", "Rejected"),
+        (502, wait, "BadGateway", "Ambiguous", "Unavailable Some(12)"),
+        (503, none, "ServiceUnavailable", "Unavailable None", "Unavailable None"),
+        (503, wait, "", "Unavailable Some(12)", "Unavailable Some(12)"),
+        (503, none, "", "Ambiguous", "Unavailable None"),
+        (504, none, "GatewayTimeout", "Ambiguous", "Unavailable None"),
+    ];
+    for (status, headers, code, sent, updated) in table {
+        stub.answer_with(status, headers, error(code));
+        let failure = send(&connector, &to(&address)).await.unwrap_err();
+        assert_eq!(name(&failure), sent, "POST {status} {code}");
+        let diagnosis = failure.diagnosis();
+        assert_eq!(diagnosis.status, Some(status));
+        assert_eq!(diagnosis.code.as_deref(), Some(code).filter(|code| !code.is_empty()));
+        assert_eq!(diagnosis.trace_id.as_deref(), Some("Ab+/9.0"));
+        assert!(!format!("{failure} {failure:?}").contains("canary"), "{failure:?}");
+
+        stub.answer_with(status, headers, error(code));
+        let update = connector.update(&to(&address), "1", &text(), Duration::from_secs(20)).await;
+        assert_eq!(name(&update.unwrap_err()), updated, "PUT {status} {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_block_is_recognised_however_deep_it_is_written() {
+    let (stub, address) = Stub::start().await;
+    let connector = connector_at(&address);
+    let details = json!({ "subCode": "MessageWritesBlocked", "details": "canary" }).to_string();
+    let nested = json!({ "errorCode": 209, "message": details }).to_string();
+    for (body, code) in [
+        (json!({ "errorCode": 209, "message": details }), "209"),
+        (
+            json!({ "errorCode": 209, "message": "{\r\n  subCode: MessageWritesBlocked, details: canary }" }),
+            "209",
+        ),
+        (json!({ "error": { "code": "ServiceError", "message": nested } }), "ServiceError"),
+    ] {
+        stub.answer(403, body);
+        let failure = send(&connector, &to(&address)).await.unwrap_err();
+        assert_eq!(name(&failure), "Blocked");
+        let diagnosis = domain::Diagnosis::from(failure.diagnosis());
+        assert_eq!(
+            (diagnosis.code.as_deref(), diagnosis.suberror.as_deref()),
+            (Some(code), Some("MessageWritesBlocked"))
+        );
+        assert_eq!(diagnosis.request_id.as_deref(), Some("Ab+/9.0"));
+    }
+    stub.answer(403, json!({ "errorCode": 209, "message": "{ subCode: SomethingElse }" }));
+    assert_eq!(name(&send(&connector, &to(&address)).await.unwrap_err()), "Rejected");
+    for body in [json!(null), json!([]), json!("subCode: MessageWritesBlocked"), json!({ "error": 7 })] {
+        stub.answer(403, body);
+        assert_eq!(name(&send(&connector, &to(&address)).await.unwrap_err()), "Rejected");
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_cannot_be_read_is_ambiguous() {
+    let (stub, address) = Stub::start().await;
+    let connector = connector_at(&address);
+    let long = "x".repeat(257);
+    for body in [json!(null), json!({}), json!({ "id": 7 }), json!({ "id": "" }), json!({ "id": long })] {
+        stub.answer(201, body);
+        assert_eq!(name(&send(&connector, &to(&address)).await.unwrap_err()), "Ambiguous");
+    }
+    stub.answer(201, json!({ "id": "1", "much": "x".repeat(1024 * 1024) }));
+    assert_eq!(name(&send(&connector, &to(&address)).await.unwrap_err()), "Ambiguous");
+}
+
+#[tokio::test]
+async fn a_503_can_be_distrusted() {
+    let (stub, address) = Stub::start().await;
+    let config = ConnectorConfig { trust_503: false, ..config(address.join("token").unwrap()) };
+    stub.answer_with(503, &[("retry-after", "5")], error("ServiceUnavailable"));
+    let failure = send(&Connector::new(config, client()), &to(&address)).await.unwrap_err();
+    assert_eq!(name(&failure), "Ambiguous");
+}
+
+#[tokio::test]
+async fn trouble_on_the_way_is_ambiguous_only_after_the_handshake() {
+    let (_, address) = Stub::start().await;
+    let connector = connector_at(&address);
+    assert_eq!(name(&send(&connector, &to(&refused().await)).await.unwrap_err()), "NotSent");
+    let cut = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{\"id\":";
+    for service in [reset().await, answering(cut).await, answering("what?").await, answering("").await] {
+        assert_eq!(name(&send(&connector, &to(&service)).await.unwrap_err()), "Ambiguous");
+    }
+    let probe = connector.probe(&to(&reset().await), Duration::from_secs(20)).await;
+    assert_eq!(name(&probe.unwrap_err()), "Unavailable None");
+    let late = to(&silent().await);
+    let failure = connector.send(&late, &text(), Duration::from_millis(50)).await.unwrap_err();
+    assert_eq!(name(&failure), "Ambiguous");
+    assert_eq!(failure.diagnosis().transport, Some(Transport::TimedOut));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (_, address) = Stub::start().await;
+    let asked = Arc::new(Shared::<u32>::default());
+    let state = asked.clone();
+    let router = Router::new().fallback(async move || {
+        state.update(|count| *count += 1);
+        Redirect::temporary("/elsewhere").into_response()
+    });
+    let elsewhere = serve(router).await;
+    assert_eq!(name(&send(&connector_at(&address), &to(&elsewhere)).await.unwrap_err()), "Rejected");
+    assert_eq!(asked.get(), 1);
+    let failure = send(&connector_at(&elsewhere), &to(&elsewhere)).await.unwrap_err();
+    assert_eq!(name(&failure), "HubProblem", "the token endpoint redirects");
+    assert_eq!(asked.get(), 2);
+}
+
+#[tokio::test]
+async fn a_probe_changes_nothing_and_takes_any_word_on_the_bot_for_an_answer() {
+    let (stub, address) = Stub::start().await;
+    let connector = connector_at(&address);
+    let wait = Duration::from_secs(20);
+    for (status, code, good) in [
+        (200, "", true),
+        (403, "ConversationBlockedByUser", true),
+        (403, "BotNotInConversationRoster", true),
+        (404, "ConversationNotFound", true),
+        (500, "ServiceError", false),
+        (503, "", false),
+        (429, "Throttled", false),
+    ] {
+        stub.answer(status, error(code));
+        assert_eq!(connector.probe(&to(&address), wait).await.is_ok(), good, "{status} {code}");
+    }
+    for (method, uri, _, body) in stub.asked.get() {
+        assert_eq!((method, uri.path()), (Method::GET, "/v3/conversations/a%3A1_x%2Fy/members"));
+        assert!(body.is_null());
+    }
+}
+
+#[tokio::test]
+async fn no_tls_means_not_sent() {
+    let (_, address) = Stub::start().await;
+    let plain = raw(async |mut socket: TcpStream| socket.write_all(b"No TLS here").await.unwrap()).await;
+    let no_tls: Url = plain.as_str().replace("http:", "https:").parse().unwrap();
+    let connector = connector_at(&no_tls);
+    assert_eq!(name(&send(&connector, &to(&address)).await.unwrap_err()), "NotSent", "the token endpoint");
+}
