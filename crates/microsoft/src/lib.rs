@@ -3,8 +3,8 @@
 //! **Invariant.** No secret, no answer's text and no query leaves this crate in an error, a log line or debug output:
 //! of a provider's answer only codes and ids of a known shape are kept.
 //!
-//! **Invariant.** A request is sent at most once per call. Whether to send again is the caller's to decide, by the
-//! case of the error.
+//! **Invariant.** A request is sent at most once per call, but for the bot's own after a 401, which did nothing.
+//! Whether to send again is the caller's to decide, by the case of the error.
 
 pub mod bot;
 pub mod entra;
