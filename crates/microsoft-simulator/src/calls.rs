@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::connector::Complaint;
 use crate::faults::{Fault, Flaw, Garbage, Kind};
 use crate::{Simulator, lock, sockets};
 
@@ -30,6 +31,7 @@ pub(crate) enum Refusal {
     Status { status: StatusCode, retry_after_seconds: Option<u32> },
     Aadsts(u32),
     ClaimsChallenge,
+    Connector(Complaint),
 }
 
 /// Performs a call: `handle` does it, `refuse` words a refusal, and the faults that fit spoil it.
@@ -69,6 +71,7 @@ async fn spoil(
         }
         Kind::Aadsts { code } => counted(refuse(Refusal::Aadsts(code))),
         Kind::ClaimsChallenge => counted(refuse(Refusal::ClaimsChallenge)),
+        Kind::Connector(complaint) => counted(refuse(Refusal::Connector(complaint))),
         Kind::Flaw(flaw) => counted(handle(Some(flaw))),
         Kind::Delay { delay_ms } => {
             simulator.pause(delay_ms).await;
@@ -192,6 +195,11 @@ type Outcome = (&'static str, Option<Uuid>, u16);
 impl Calls {
     fn count(&self, call: &Call, status: u16) {
         *lock(&self.counts).entry((call.operation, call.oid, status)).or_default() += 1;
+        self.counted.notify_waiters();
+    }
+
+    /// Wakes those who wait, because something else than a call has happened.
+    pub(crate) fn nudge(&self) {
         self.counted.notify_waiters();
     }
 

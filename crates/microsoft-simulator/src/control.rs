@@ -3,18 +3,24 @@
 //! | Call | What |
 //! |---|---|
 //! | `GET /control/people` | everybody, with chat ids, consents and switches |
-//! | `POST /control/people/{oid}` | a [`PersonChange`]: `disabled`, `app_installed`, `consent_revoked`, `admin_consent_required`, `ca_blocked`, `mfa_required`, `sign_in_frequency_seconds`, `mail`, `edov`, `new_chat` |
+//! | `POST /control/people/{oid}` | a [`PersonChange`]: `disabled`, `app_installed`, `bot_blocked`, `locale`, `consent_revoked`, `admin_consent_required`, `ca_blocked`, `mfa_required`, `sign_in_frequency_seconds`, `mail`, `edov`, `new_chat` |
 //! | `POST /control/people/{oid}/revoke` | ends all their sign-ins |
+//! | `POST /control/people/{oid}/say` | `{"text": "login", "group": false}`: types it, and gives what the bot answered |
+//! | `POST /control/people/{oid}/submit` | `{"message": "…", "value": {…}}`: submits the card in a message of the bot |
+//! | `POST /control/people/{oid}/announce` | tells the bot once more that it is installed |
 //! | `GET /control/calls?operation=&oid=` | counts by operation, person and status (0: no answer) |
-//! | `GET /control/messages?chat=&oid=` | every message stored |
+//! | `GET /control/messages?chat=&oid=&by=` | every message stored that is by `graph` (which is the default), `person`, `bot` or `anybody` |
+//! | `POST /control/activities` | a [`Sending`]: any activity with any token, as often as wanted; gives what the bot answered |
+//! | `GET /control/activities?oid=` | the last activities sent, and what the bot answered |
+//! | `POST /control/bot-token` | `{"service_url": "…", "flaw": "expired"}`: a token as activities have, for posting by hand |
 //! | `POST`, `GET`, `DELETE /control/faults` | a [`Fault`]; those that wait; none any more |
 //! | `GET /control/clock`, `POST /control/clock/advance` | `{"seconds": 3600}` |
-//! | `GET`, `POST /control/settings` | a [`DialsChange`]: `rotation`, `throttle`, `retry_after`, `secret_expired`, `distribution`, `access_token_seconds`, `keep_old_key`, `client_secret`, `redirect_uris` |
+//! | `GET`, `POST /control/settings` | a [`DialsChange`]: `rotation`, `throttle`, `retry_after`, `secret_expired`, `distribution`, `access_token_seconds`, `keep_old_key`, `echo`, `install_order`, `redelivery`, `answer_timeout_ms`, `messaging_endpoint`, `service_url`, `client_secret`, `redirect_uris` |
 //! | `POST /control/keys/roll` | the other key signs |
 //! | `GET /control/secrets` | every secret ever issued |
 //! | `POST /control/reset` | everything as at the start |
 //!
-//! Calls and messages can be waited for: with `at_least=3` the answer comes as soon as there are three, or after 30
+//! Calls, messages and activities can be waited for: with `at_least=3` the answer comes as soon as there are three, or after 30
 //! seconds with what there is.
 
 use std::time::Duration;
@@ -34,15 +40,22 @@ use uuid::Uuid;
 
 use crate::{Fault, Simulator};
 
+pub use crate::activities::{Act, Sending, Sent, TokenFlaw, What};
+pub use crate::dials::{Dials, DialsChange, Distribution, Echo, InstallOrder, Redelivery, Rotation};
 pub use crate::entra::grants::IssuedSecret;
-pub use crate::graph::store::MessageRecord;
-pub use crate::simulator::{Dials, DialsChange, Distribution, PersonChange, PersonView, Rotation};
+pub use crate::graph::store::{Author, MessageRecord};
+pub use crate::simulator::{PersonChange, PersonView};
 
 pub(crate) fn routes(simulator: &Simulator) -> Router<Simulator> {
     Router::new()
         .route("/control/people", get(people))
         .route("/control/people/{oid}", post(change_person))
         .route("/control/people/{oid}/revoke", post(revoke))
+        .route("/control/people/{oid}/say", post(say))
+        .route("/control/people/{oid}/submit", post(submit))
+        .route("/control/people/{oid}/announce", post(announce))
+        .route("/control/activities", get(activities).post(send))
+        .route("/control/bot-token", post(bot_token))
         .route("/control/calls", get(calls))
         .route("/control/messages", get(messages))
         .route("/control/faults", get(faults).post(add_fault).delete(clear_faults))
@@ -116,13 +129,103 @@ struct WhichMessages {
     chat: Option<String>,
     oid: Option<Uuid>,
     #[serde(default)]
+    by: By,
+    #[serde(default)]
     at_least: usize,
 }
 
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum By {
+    #[default]
+    Graph,
+    Person,
+    Bot,
+    Anybody,
+}
+
+impl By {
+    fn author(self) -> Option<Author> {
+        match self {
+            Self::Graph => Some(Author::Graph),
+            Self::Person => Some(Author::Person),
+            Self::Bot => Some(Author::Bot),
+            Self::Anybody => None,
+        }
+    }
+}
+
 async fn messages(State(simulator): State<Simulator>, Query(which): Query<WhichMessages>) -> Response {
-    let wanted = |simulator: &Simulator| simulator.messages(which.chat.as_deref(), which.oid);
+    let wanted = |simulator: &Simulator| simulator.said(which.by.author(), which.chat.as_deref(), which.oid);
     wait(&simulator, |it| which.at_least == 0 || wanted(it).len() >= which.at_least).await;
     Json(wanted(&simulator)).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Say {
+    text: String,
+    #[serde(default)]
+    group: bool,
+}
+
+async fn say(State(simulator): State<Simulator>, Path(oid): Path<Uuid>, body: Bytes) -> Answer {
+    let Say { text, group } = read(&body)?;
+    let told = if group { simulator.say_in_group(oid, &text).await } else { simulator.say(oid, &text).await };
+    told.map(|sent| Json(json!(sent))).ok_or_else(unheard)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Submit {
+    message: String,
+    #[serde(default)]
+    value: Value,
+}
+
+async fn submit(State(simulator): State<Simulator>, Path(oid): Path<Uuid>, body: Bytes) -> Answer {
+    let Submit { message, value } = read(&body)?;
+    simulator.submit(oid, &message, value).await.map(|sent| Json(json!(sent))).ok_or_else(unheard)
+}
+
+async fn announce(State(simulator): State<Simulator>, Path(oid): Path<Uuid>) -> Answer {
+    simulator.announce(oid).await;
+    done()
+}
+
+async fn send(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let sent = simulator.send(read(&body)?).await;
+    sent.map(|sent| Json(json!(sent))).map_err(|problem| Problem(StatusCode::BAD_REQUEST, problem))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichActivities {
+    oid: Option<Uuid>,
+    #[serde(default)]
+    at_least: usize,
+}
+
+async fn activities(State(simulator): State<Simulator>, Query(which): Query<WhichActivities>) -> Answer {
+    let wanted = |simulator: &Simulator| -> Vec<_> {
+        let sent = simulator.sent().into_iter();
+        sent.filter(|it| which.oid.is_none() || it.oid() == which.oid).collect()
+    };
+    wait(&simulator, |it| which.at_least == 0 || wanted(it).len() >= which.at_least).await;
+    Ok(Json(json!(wanted(&simulator))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichToken {
+    service_url: Option<String>,
+    flaw: Option<TokenFlaw>,
+}
+
+async fn bot_token(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let WhichToken { service_url, flaw } = read(&body)?;
+    let service_url = service_url.unwrap_or_else(|| simulator.service_url());
+    Ok(Json(json!({ "token": simulator.bot_token(&service_url, flaw) })))
 }
 
 /// Waits for something to happen, but not for ever, nor beyond the end of the simulator.
@@ -196,6 +299,11 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 #[expect(clippy::unnecessary_wraps, reason = "it ends handlers that can fail")]
 fn done() -> Answer {
     Ok(Json(json!({})))
+}
+
+fn unheard() -> Problem {
+    let problem = "there is no such person, no such chat, or no messaging endpoint on this machine";
+    Problem(StatusCode::CONFLICT, problem.into())
 }
 
 fn nobody() -> Problem {

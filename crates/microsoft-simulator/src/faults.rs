@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::calls::Call;
+use crate::connector::Complaint;
 use crate::lock;
 
 /// A fault for the next `times` calls that fit.
@@ -25,7 +26,7 @@ pub struct Fault {
     /// Only calls of this person.
     #[serde(default)]
     pub oid: Option<Uuid>,
-    /// Only calls about this chat.
+    /// Only calls about this chat, or about this conversation of the Bot Framework.
     #[serde(default)]
     pub chat: Option<String>,
     pub fault: Kind,
@@ -36,7 +37,7 @@ const fn once() -> u32 {
 }
 
 /// Every operation by its name, as in counts and in [`Fault::operation`].
-pub const OPERATIONS: [&str; 16] = [
+pub const OPERATIONS: [&str; 26] = [
     "metadata",
     "jwks",
     "authorize",
@@ -44,6 +45,7 @@ pub const OPERATIONS: [&str; 16] = [
     "adminconsent",
     "token.code",
     "token.refresh",
+    "token.app",
     "token.other",
     "graph.me",
     "graph.apps",
@@ -53,6 +55,15 @@ pub const OPERATIONS: [&str; 16] = [
     "graph.messages",
     "graph.message",
     "graph.other",
+    "botframework.metadata",
+    "botframework.keys",
+    "connector.create",
+    "connector.send",
+    "connector.reply",
+    "connector.update",
+    "connector.delete",
+    "connector.members",
+    "connector.other",
 ];
 
 /// What goes wrong. As JSON: `"reset"`, or `{"delay": {"delay_ms": 500}}`.
@@ -85,6 +96,8 @@ pub enum Kind {
     AcceptLate { delay_ms: u64 },
     /// Done, but the body of the answer is spoilt.
     Garbage { form: Garbage },
+    /// Nothing is done; the Bot Connector answers this error. As JSON: `{"connector": "BotDisabledByAdmin"}`.
+    Connector(Complaint),
     /// A sign-in or refresh succeeds, with this wrong in what it brings.
     Flaw(Flaw),
 }
@@ -191,6 +204,9 @@ impl Fault {
             }
             Kind::ClaimsChallenge if service != "graph" => {
                 Err("`claims_challenge` is a fault of `graph`".into())
+            }
+            Kind::Connector(_) if service != "connector" => {
+                Err("`connector` is a fault of `connector`".into())
             }
             Kind::Status { status, .. } | Kind::AcceptThenStatus { status }
                 if !(400..600).contains(&status) =>

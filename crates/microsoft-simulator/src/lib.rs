@@ -1,11 +1,12 @@
-//! A Microsoft to rehearse with: Entra ID, Graph and a small Teams page, with faults on demand and a clock that
-//! can be moved. It binds to loopback only and knows nothing of the hub.
+//! A Microsoft to rehearse with: Entra ID, Graph, Bot Connector and a small Teams page, with faults on demand and a
+//! clock that can be moved. It binds to loopback only and knows nothing of the hub.
 //!
 //! | Path | What |
 //! |---|---|
 //! | `/{tenant}/oauth2/v2.0/authorize`, `…/token`, `/{tenant}/v2.0/.well-known/openid-configuration`, `/{tenant}/discovery/v2.0/keys`, `/{tenant}/v2.0/adminconsent` | Entra ID, see [`entra`] |
 //! | `/v1.0/…` | Graph, see [`graph`] |
-//! | `/teams`, `/teams/{oid}` | each person's chat with the bot, to look at |
+//! | `/connector/v3/…`, `/botframework/…` | Bot Connector and Bot Framework, see [`connector`] |
+//! | `/teams`, `/teams/{oid}` | each person's Teams: chat with the bot, install it, remove it, block it |
 //! | `/control/…` | what only a simulator has, see [`control`] |
 //!
 //! # Signing in without a browser
@@ -17,15 +18,19 @@
 //! **Invariant.** No request is answered whose `Host` is not a loopback name, so no web page can reach this
 //! through a name of its own.
 
+pub mod activities;
 mod calls;
 mod chance;
 mod clock;
+pub mod connector;
 pub mod control;
+mod dials;
 pub mod entra;
 mod faults;
 pub mod graph;
 mod page;
 mod people;
+mod signing;
 mod simulator;
 mod sockets;
 mod teams;
@@ -43,6 +48,7 @@ use tokio::net::TcpListener;
 use uuid::{Uuid, uuid};
 
 pub use calls::CallCount;
+pub use connector::Complaint;
 pub use faults::{Fault, Flaw, Garbage, Kind, OPERATIONS};
 pub use people::{CONSUMERS, CONTOSO, FABRIKAM};
 pub use simulator::Simulator;
@@ -60,6 +66,12 @@ pub struct Settings {
     /// The one application registered at Entra ID.
     pub client_id: Uuid,
     pub client_secret: String,
+    /// The application that the bot is, which has a token of its own for the Bot Connector.
+    pub bot_app_id: Uuid,
+    pub bot_app_secret: String,
+    /// Where the bot is told of what happens in Teams: an `http` URL on this machine, such as
+    /// `http://localhost:8400/api/messages`. Without it, nothing is sent to anybody.
+    pub messaging_endpoint: Option<String>,
     /// Compared exactly.
     pub redirect_uris: Vec<String>,
     /// The Teams app's id in its manifest: `externalId` of an app in the organisation's catalog.
@@ -76,6 +88,9 @@ impl Default for Settings {
             control_token: "simulator-control-token".into(),
             client_id: uuid!("c0ffee00-7a1b-4c2d-8e3f-405162738495"),
             client_secret: "simulator~client.secret".into(),
+            bot_app_id: uuid!("b07b07b0-2c3d-4e5f-8a6b-71829304a5b6"),
+            bot_app_secret: "simulator~bot.secret".into(),
+            messaging_endpoint: None,
             redirect_uris: vec![],
             teams_app_id: "7e5ac0de-1b2c-4d3e-9f40-516273849506".into(),
             crowd: 0,
@@ -131,6 +146,7 @@ pub fn simulator(settings: Settings) -> anyhow::Result<(Router, Simulator)> {
     let router = Router::new()
         .merge(entra::routes())
         .merge(graph::routes())
+        .merge(connector::routes())
         .merge(teams::routes())
         .merge(control::routes(&simulator))
         .layer(middleware::from_fn(guard))

@@ -1,13 +1,21 @@
 //! Who exists: two tenants with their people, one personal account, and what the control API did to them.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+mod born;
+mod chats;
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::digest;
 use serde_json::Value;
 use uuid::{Uuid, uuid};
 
 use crate::graph::store::Chat;
 use crate::lock;
+use born::{GUESTS, PEOPLE};
+use chats::Chats;
 
 pub const CONTOSO: Uuid = uuid!("5f2c1a7e-6b1d-4c55-9a3e-0c1d2e3f4a01");
 pub const FABRIKAM: Uuid = uuid!("8c4e7b2d-93af-4d1e-b6c8-1a2b3c4d5e02");
@@ -21,95 +29,6 @@ pub(crate) const TENANTS: [(&str, &str, Uuid); 3] = [
     ("Personal accounts", "live.example", CONSUMERS),
 ];
 
-/// A person as they are born: tenant, id, given name, surname, user name, mail, whether the app is installed.
-type Born = (Uuid, Uuid, &'static str, &'static str, &'static str, Option<&'static str>, bool);
-
-/// The people everybody knows. Both Adas have the same e-mail, Chiara has none, Dmitri lacks the app, and Gwen is
-/// a personal account.
-const PEOPLE: [Born; 9] = [
-    (
-        CONTOSO,
-        uuid!("a1b0c001-4d2e-4f60-8a71-92b3c4d5e601"),
-        "Ada",
-        "Bergström",
-        "ada@contoso.example",
-        Some("ada@contoso.example"),
-        true,
-    ),
-    (
-        CONTOSO,
-        uuid!("a1b0c002-4d2e-4f60-8a71-92b3c4d5e602"),
-        "Bruno",
-        "Keller",
-        "bruno@contoso.example",
-        Some("Bruno.Keller@contoso.example"),
-        true,
-    ),
-    (
-        CONTOSO,
-        uuid!("a1b0c003-4d2e-4f60-8a71-92b3c4d5e603"),
-        "Chiara",
-        "Neri",
-        "chiara@contoso.example",
-        None,
-        true,
-    ),
-    (
-        CONTOSO,
-        uuid!("a1b0c004-4d2e-4f60-8a71-92b3c4d5e604"),
-        "Dmitri",
-        "Olsen",
-        "dmitri@contoso.example",
-        Some("dmitri@contoso.example"),
-        false,
-    ),
-    (
-        FABRIKAM,
-        uuid!("b2c1d001-5e3f-4a71-9b82-a3c4d5e6f701"),
-        "Ada",
-        "Lindqvist",
-        "ada@fabrikam.example",
-        Some("ada@contoso.example"),
-        true,
-    ),
-    (
-        FABRIKAM,
-        uuid!("b2c1d002-5e3f-4a71-9b82-a3c4d5e6f702"),
-        "Emeka",
-        "Obi",
-        "emeka@fabrikam.example",
-        Some("emeka@fabrikam.example"),
-        true,
-    ),
-    (
-        FABRIKAM,
-        uuid!("b2c1d003-5e3f-4a71-9b82-a3c4d5e6f703"),
-        "Farah",
-        "Haddad",
-        "farah@fabrikam.example",
-        Some("farah@fabrikam.example"),
-        true,
-    ),
-    (
-        FABRIKAM,
-        uuid!("b2c1d004-5e3f-4a71-9b82-a3c4d5e6f704"),
-        "Hugo",
-        "O'Neill <&>",
-        "hugo@fabrikam.example",
-        Some("hugo@fabrikam.example"),
-        true,
-    ),
-    (
-        CONSUMERS,
-        uuid!("00000000-0000-0000-66f3-3332eca7ea81"),
-        "Gwen",
-        "Parr",
-        "gwen@live.example",
-        Some("gwen@live.example"),
-        false,
-    ),
-];
-
 /// Somebody who can sign in.
 pub(crate) struct Person {
     pub(crate) tid: Uuid,
@@ -118,9 +37,19 @@ pub(crate) struct Person {
     pub(crate) surname: String,
     /// The user principal name: what they sign in with.
     pub(crate) upn: String,
+    /// Where a guest is at home.
+    pub(crate) home: Option<Home>,
     mail_at_first: Option<String>,
     app_at_first: bool,
     pub(crate) state: Mutex<State>,
+}
+
+/// Tenant, object id and user principal name of a guest in their own tenant.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) tid: Uuid,
+    pub(crate) oid: Uuid,
+    pub(crate) upn: String,
 }
 
 /// What can change about a person.
@@ -131,7 +60,12 @@ pub(crate) struct State {
     /// The value of the optional claim `xms_edov`, if the application is configured to get it.
     pub(crate) edov: Option<Value>,
     pub(crate) disabled: bool,
+    /// Whether the Teams app, and with it the bot, is there.
     pub(crate) app_installed: bool,
+    /// Whether the person does not want to hear from the bot.
+    pub(crate) bot_blocked: bool,
+    /// The language of their Teams.
+    pub(crate) locale: String,
     pub(crate) consented: BTreeSet<String>,
     pub(crate) admin_consent_required: bool,
     pub(crate) ca_blocked: bool,
@@ -156,10 +90,25 @@ impl Person {
             given: given.into(),
             surname: surname.into(),
             upn: upn.into(),
+            home: None,
             state: Mutex::new(first_state(oid, mail.clone(), app)),
             mail_at_first: mail,
             app_at_first: app,
         }
+    }
+
+    /// The same human being in another tenant, known there by another object id.
+    fn guest_of(&self, tid: Uuid, oid: Uuid) -> Self {
+        let host = TENANTS.iter().find(|(_, _, it)| *it == tid).map_or("", |(_, domain, _)| domain);
+        let upn = format!("{}#ext#@{host}", self.upn.replace('@', "_"));
+        let (given, surname) = (self.given.as_str(), self.surname.as_str());
+        let guest = Self::new((tid, oid, given, surname, &upn, self.mail_at_first.as_deref(), true));
+        Self { home: Some(Home { tid: self.tid, oid: self.oid, upn: self.upn.clone() }), ..guest }
+    }
+
+    /// How the Bot Framework names them, whichever the conversation.
+    pub(crate) fn user_id(&self) -> String {
+        format!("29:1{}", opaque(&self.oid.to_string()))
     }
 
     pub(crate) fn name(&self) -> String {
@@ -168,13 +117,17 @@ impl Person {
 
     /// Names this person's installation of the app; looks like Microsoft's, and means nothing.
     pub(crate) fn installation(&self) -> String {
-        use base64::Engine as _;
-        base64::engine::general_purpose::STANDARD.encode(format!("1#{}##app", self.oid))
+        STANDARD.encode(format!("1#{}##app", self.oid))
     }
 
     pub(crate) fn is_personal(&self) -> bool {
         self.tid == CONSUMERS
     }
+}
+
+/// Something that means nothing to others and is always the same for `what`.
+pub(crate) fn opaque(what: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA512, what.as_bytes()))
 }
 
 fn first_state(oid: Uuid, mail: Option<String>, app_installed: bool) -> State {
@@ -183,6 +136,8 @@ fn first_state(oid: Uuid, mail: Option<String>, app_installed: bool) -> State {
         edov: None,
         disabled: false,
         app_installed,
+        bot_blocked: false,
+        locale: "en-US".into(),
         consented: BTreeSet::new(),
         admin_consent_required: false,
         ca_blocked: false,
@@ -199,27 +154,33 @@ pub(crate) struct Directory {
     people: Vec<Arc<Person>>,
     by_oid: HashMap<Uuid, usize>,
     by_upn: HashMap<String, usize>,
+    /// By the Bot Framework's id.
+    by_user_id: HashMap<String, usize>,
     /// Scopes that an administrator granted for all people of a tenant.
     granted: Mutex<HashMap<Uuid, BTreeSet<String>>>,
-    chats: RwLock<HashMap<String, Arc<Chat>>>,
+    pub(crate) chats: Chats,
 }
 
 impl Directory {
     /// The people everybody knows, and `crowd` more at Contoso.
     pub(crate) fn new(crowd: u32) -> Self {
-        let known = PEOPLE.into_iter().map(Person::new);
+        let mut known: Vec<_> = PEOPLE.into_iter().map(Person::new).collect();
+        for (tid, oid, home) in GUESTS {
+            known.extend(known.iter().find(|it| it.oid == home).map(|it| it.guest_of(tid, oid)));
+        }
         let crowd = (1..=crowd).map(|number| {
             let upn = format!("person-{number:05}@contoso.example");
             let oid = Uuid::new_v5(&CONTOSO, upn.as_bytes());
             Person::new((CONTOSO, oid, "Person", &format!("{number:05}"), &upn, Some(&upn), true))
         });
-        let people: Vec<_> = known.chain(crowd).map(Arc::new).collect();
+        let people: Vec<_> = known.into_iter().chain(crowd).map(Arc::new).collect();
         let directory = Self {
             by_oid: people.iter().enumerate().map(|(index, person)| (person.oid, index)).collect(),
             by_upn: people.iter().enumerate().map(|(index, person)| (person.upn.clone(), index)).collect(),
+            by_user_id: people.iter().enumerate().map(|(index, it)| (it.user_id(), index)).collect(),
             people,
             granted: Mutex::default(),
-            chats: RwLock::default(),
+            chats: Chats::default(),
         };
         directory.collect_chats();
         directory
@@ -241,24 +202,28 @@ impl Directory {
         }
     }
 
-    pub(crate) fn chat(&self, id: &str) -> Option<Arc<Chat>> {
-        self.chats.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    /// By the Bot Framework's id, or by object id.
+    pub(crate) fn member(&self, id: &str) -> Option<&Arc<Person>> {
+        match self.by_user_id.get(id) {
+            Some(&index) => Some(&self.people[index]),
+            None => self.person(id.parse().ok()?),
+        }
+    }
+
+    /// Who this person is in that tenant: a guest has an object id of their own there.
+    pub(crate) fn within<'a>(&'a self, tid: Uuid, person: &'a Arc<Person>) -> Option<&'a Arc<Person>> {
+        let is_guest = |it: &&Arc<Person>| it.home.as_ref().is_some_and(|home| home.oid == person.oid);
+        if person.tid == tid {
+            return Some(person);
+        }
+        self.people.iter().filter(|it| it.tid == tid).find(is_guest)
     }
 
     /// Puts a new chat in the place of a person's chat with the bot. The old one's messages stay on record.
     pub(crate) fn move_chat(&self, person: &Person) {
         let mut state = lock(&person.state);
         state.chat = Arc::new(Chat::new(person.oid, state.chat.number + 1));
-        let mut chats = self.chats.write().unwrap_or_else(PoisonError::into_inner);
-        chats.insert(state.chat.id.clone(), state.chat.clone());
-    }
-
-    /// Every chat that ever was.
-    pub(crate) fn chats(&self) -> Vec<Arc<Chat>> {
-        let mut chats: Vec<_> =
-            self.chats.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        chats.sort_by(|one, other| one.id.cmp(&other.id));
-        chats
+        self.chats.add(&state.chat);
     }
 
     pub(crate) fn grant_for_tenant(&self, tid: Uuid, scopes: impl IntoIterator<Item = String>) {
@@ -287,8 +252,12 @@ impl Directory {
     }
 
     fn collect_chats(&self) {
-        let chats = self.people.iter().map(|person| lock(&person.state).chat.clone());
-        *self.chats.write().unwrap_or_else(PoisonError::into_inner) =
-            chats.map(|chat| (chat.id.clone(), chat)).collect();
+        self.chats.clear();
+        for tid in [CONTOSO, FABRIKAM] {
+            self.chats.add(&Arc::new(Chat::group(tid)));
+        }
+        for person in &self.people {
+            self.chats.add(&lock(&person.state).chat);
+        }
     }
 }

@@ -4,18 +4,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::activities::Activities;
 use crate::calls::Calls;
 use crate::chance::Chance;
 use crate::clock::{self, Clock};
+use crate::connector::AppTokens;
+use crate::connector::framework::BotKeys;
+use crate::dials::{Dials, DialsChange, present};
 use crate::entra::grants::{Grants, IssuedSecret};
 use crate::entra::keys::Keys;
 use crate::faults::Faults;
-use crate::graph::store::MessageRecord;
+use crate::graph::store::{Author, Members, MessageRecord};
 use crate::people::{Directory, Person};
 use crate::{CallCount, Fault, Settings, lock};
 
@@ -32,6 +36,9 @@ pub(crate) struct World {
     pub(crate) directory: Directory,
     pub(crate) grants: Grants,
     pub(crate) keys: Keys,
+    pub(crate) app_tokens: AppTokens,
+    pub(crate) bot_keys: BotKeys,
+    pub(crate) activities: Activities,
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     pub(crate) dials: Mutex<Dials>,
@@ -41,85 +48,16 @@ pub(crate) struct World {
     pub(crate) closing: CancellationToken,
 }
 
-/// What can be turned while it runs.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the control API")]
-pub struct Dials {
-    pub rotation: Rotation,
-    /// Whether a chat takes one message a second only.
-    pub throttle: bool,
-    /// Whether a throttled call is told how long to wait.
-    pub retry_after: bool,
-    /// Whether the client secret has expired.
-    pub secret_expired: bool,
-    /// How the Teams app got to people.
-    pub distribution: Distribution,
-    /// How long access tokens live; random from 3600 to 5400 if absent.
-    pub access_token_seconds: Option<u64>,
-    /// Whether the JWKS still lists the signing key of before the last roll-over.
-    pub keep_old_key: bool,
-}
-
-impl Default for Dials {
-    fn default() -> Self {
-        Self {
-            rotation: Rotation::Entra,
-            throttle: true,
-            retry_after: true,
-            secret_expired: false,
-            distribution: Distribution::Organization,
-            access_token_seconds: None,
-            keep_old_key: true,
-        }
-    }
-}
-
-/// What becomes of a refresh token that was used.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rotation {
-    /// It stays valid, as at Entra ID.
-    Entra,
-    /// Using it again revokes all tokens of that sign-in, as at stricter providers.
-    Strict,
-}
-
-/// Where people got the Teams app from.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Distribution {
-    /// `externalId` is the manifest's id.
-    Organization,
-    /// `id` is the manifest's id, and there is no `externalId`.
-    Store,
-}
-
-/// New values for some [`Dials`], and for the registration of the application. It cannot be printed, because it
-/// holds a secret.
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DialsChange {
-    pub rotation: Option<Rotation>,
-    pub throttle: Option<bool>,
-    pub retry_after: Option<bool>,
-    pub secret_expired: Option<bool>,
-    pub distribution: Option<Distribution>,
-    /// `null` for random.
-    #[serde(deserialize_with = "present")]
-    pub access_token_seconds: Option<Option<u64>>,
-    pub keep_old_key: Option<bool>,
-    /// A new client secret; the old one is wrong from now on.
-    pub client_secret: Option<String>,
-    /// The redirect URIs registered from now on.
-    pub redirect_uris: Option<Vec<String>>,
-}
-
 /// What the control API can do to a person.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PersonChange {
     pub disabled: Option<bool>,
+    /// The bot hears of it, if it changes.
     pub app_installed: Option<bool>,
+    pub bot_blocked: Option<bool>,
+    /// The language of their Teams, such as `de-DE`.
+    pub locale: Option<String>,
     /// `true`: consents of the person and of their tenant are forgotten.
     pub consent_revoked: Option<bool>,
     pub admin_consent_required: Option<bool>,
@@ -145,14 +83,22 @@ pub struct PersonChange {
 pub struct PersonView {
     pub oid: Uuid,
     pub tid: Uuid,
+    /// A guest's own tenant.
+    pub home_tid: Option<Uuid>,
     pub name: String,
     pub upn: String,
     pub mail: Option<String>,
     pub edov: Option<Value>,
     pub chat_id: String,
+    /// What the Bot Framework calls the same chat.
+    pub conversation_id: String,
+    /// What the Bot Framework calls the person.
+    pub user_id: String,
     pub installation_id: String,
     pub disabled: bool,
     pub app_installed: bool,
+    pub bot_blocked: bool,
+    pub locale: String,
     pub consented: Vec<String>,
     pub admin_consent_required: bool,
     pub ca_blocked: bool,
@@ -165,6 +111,7 @@ impl Simulator {
         let base = settings.public_url.clone().context("the simulator needs its `public_url`")?;
         let grants = Grants::default();
         grants.record_client_secret(&settings.client_secret);
+        grants.record_bot_secret(&settings.bot_app_secret);
         Ok(Self(Arc::new(World {
             base: base.trim_end_matches('/').to_owned(),
             clock: Clock::default(),
@@ -172,6 +119,9 @@ impl Simulator {
             directory: Directory::new(settings.crowd),
             grants,
             keys: Keys::new(),
+            app_tokens: AppTokens::default(),
+            bot_keys: BotKeys::new(),
+            activities: Activities::new(settings.messaging_endpoint.clone())?,
             faults: Faults::default(),
             calls: Calls::default(),
             dials: Mutex::default(),
@@ -195,13 +145,17 @@ impl Simulator {
         if change.new_chat == Some(true) {
             self.0.directory.move_chat(person);
         }
+        if let Some(installed) = change.app_installed {
+            self.deliver_later(self.set_installed(person, installed));
+        }
         {
             let mut state = lock(&person.state);
             if change.mfa_required == Some(true) {
                 state.mfa_epoch += 1;
             }
             set(&mut state.disabled, change.disabled);
-            set(&mut state.app_installed, change.app_installed);
+            set(&mut state.bot_blocked, change.bot_blocked);
+            set(&mut state.locale, change.locale);
             set(&mut state.admin_consent_required, change.admin_consent_required);
             set(&mut state.ca_blocked, change.ca_blocked);
             set(&mut state.mfa_required, change.mfa_required);
@@ -224,13 +178,25 @@ impl Simulator {
         self.0.calls.list()
     }
 
-    /// Every message stored, chat by chat, oldest first; only of this chat or person if one is given.
+    /// Every message that Graph posted, chat by chat, oldest first; only of this chat or person if one is given.
     pub fn messages(&self, chat: Option<&str>, oid: Option<Uuid>) -> Vec<MessageRecord> {
-        let chats = self.0.directory.chats();
-        let wanted = chats
-            .iter()
-            .filter(|it| chat.is_none_or(|id| it.id == id) && oid.is_none_or(|oid| it.owner == oid));
-        wanted.flat_map(|chat| chat.records()).collect()
+        self.said(Some(Author::Graph), chat, oid)
+    }
+
+    /// Everything said by this kind of author, or by anybody, in this chat, or with this person; groups come with
+    /// everybody in them.
+    pub fn said(&self, by: Option<Author>, chat: Option<&str>, oid: Option<Uuid>) -> Vec<MessageRecord> {
+        let tid = oid.and_then(|oid| self.0.directory.person(oid)).map(|person| person.tid);
+        let is_with = |members: Members| match members {
+            Members::One(owner) => oid.is_none_or(|oid| owner == oid),
+            Members::Everybody(of) => oid.is_none() || tid == Some(of),
+        };
+        let chats = self.0.directory.chats.all();
+        let wanted = chats.iter().filter(|it| {
+            chat.is_none_or(|id| it.id == id || it.conversation_id == id) && is_with(it.members)
+        });
+        let records = wanted.flat_map(|chat| chat.records());
+        records.filter(|record| by.is_none_or(|by| record.author == by)).collect()
     }
 
     /// Waits until `holds`, which is looked at now and after each simulated call; forever, if need be.
@@ -274,7 +240,13 @@ impl Simulator {
             *lock(&self.0.client_secret) = secret;
         }
         set(&mut *lock(&self.0.redirect_uris), change.redirect_uris);
+        set(&mut *lock(&self.0.activities.messaging_endpoint), change.messaging_endpoint);
+        set(&mut *lock(&self.0.activities.service_url), change.service_url);
         let mut dials = lock(&self.0.dials);
+        set(&mut dials.echo, change.echo);
+        set(&mut dials.install_order, change.install_order);
+        set(&mut dials.redelivery, change.redelivery);
+        set(&mut dials.answer_timeout_ms, change.answer_timeout_ms);
         set(&mut dials.rotation, change.rotation);
         set(&mut dials.throttle, change.throttle);
         set(&mut dials.retry_after, change.retry_after);
@@ -285,9 +257,10 @@ impl Simulator {
         *dials
     }
 
-    /// From now on the other key signs.
+    /// From now on the other key signs, of Entra ID and of the Bot Framework.
     pub fn roll_keys(&self) {
         self.0.keys.roll();
+        self.0.bot_keys.roll();
     }
 
     /// Every secret that was ever given out, for searching logs and files for them. A reset does not forget them.
@@ -300,6 +273,9 @@ impl Simulator {
         self.0.directory.reset();
         self.0.grants.clear();
         self.0.keys.reset();
+        self.0.app_tokens.clear();
+        self.0.bot_keys.reset();
+        self.0.activities.reset(self.0.settings.messaging_endpoint.clone());
         self.0.faults.clear();
         self.0.calls.clear();
         self.0.clock.reset();
@@ -319,14 +295,19 @@ impl Simulator {
         PersonView {
             oid: person.oid,
             tid: person.tid,
+            home_tid: person.home.as_ref().map(|home| home.tid),
             name: person.name(),
             upn: person.upn.clone(),
             mail: state.mail.clone(),
             edov: state.edov.clone(),
             chat_id: state.chat.id.clone(),
+            conversation_id: state.chat.conversation_id.clone(),
+            user_id: person.user_id(),
             installation_id: person.installation(),
             disabled: state.disabled,
             app_installed: state.app_installed,
+            bot_blocked: state.bot_blocked,
+            locale: state.locale.clone(),
             consented,
             admin_consent_required: state.admin_consent_required,
             ca_blocked: state.ca_blocked,
@@ -340,9 +321,4 @@ fn set<T>(field: &mut T, change: Option<T>) {
     if let Some(value) = change {
         *field = value;
     }
-}
-
-/// Tells a field that is `null` from one that is absent.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }

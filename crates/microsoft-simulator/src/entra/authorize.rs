@@ -159,6 +159,7 @@ impl Request {
         let Some(person) = simulator.0.directory.find(name) else {
             return consent::pick(simulator, self, Some(&Denial::new(50034)));
         };
+        let person = self.authority.resolve(&simulator.0.directory, person);
         if let Err(denial) = self.admit(person) {
             return consent::refusal(simulator, StatusCode::BAD_REQUEST, &denial);
         }

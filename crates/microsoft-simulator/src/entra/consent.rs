@@ -37,7 +37,7 @@ pub(super) fn pick(simulator: &Simulator, request: &Request, problem: Option<&De
                 @for person in people.iter().take(SHOWN_MAX) {
                     button.hinted[is_hinted(person)] autofocus[is_hinted(person)] name="person" value=(person.oid) {
                         (person.name())
-                        small { (person.upn) " · " (tenant_name(person.tid)) }
+                        small { (person.upn) " · " (tenant_name(person.tid)) @if person.home.is_some() { ", as a guest" } }
                     }
                 }
             }

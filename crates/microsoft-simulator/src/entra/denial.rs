@@ -158,6 +158,15 @@ fn words(code: u32) -> (&'static str, Option<&'static str>, &'static str) {
             ("invalid_request", None, "The redirect URI is not one of those registered for the application.")
         }
         70003 => ("unsupported_grant_type", None, "The grant type is not supported."),
+        1_002_012 => (
+            "invalid_scope",
+            None,
+            "The scope is not valid: client credentials need a resource with `/.default`.",
+        ),
+        500_011 => ("invalid_resource", None, "The resource was not found in the tenant."),
+        9_001_023 => {
+            ("invalid_request", None, "The grant type is not supported here; use a tenant's own endpoint.")
+        }
         70011 => ("invalid_scope", None, "A scope is not valid."),
         700_054 => {
             ("unsupported_response_type", None, "The response type is not enabled for the application.")

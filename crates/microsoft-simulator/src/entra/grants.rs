@@ -10,9 +10,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::denial::Denial;
+use crate::dials::Rotation;
 use crate::lock;
 use crate::people::Person;
-use crate::simulator::Rotation;
 
 const CODE_LIFE_MS: u64 = 10 * 60 * 1000;
 /// Counted from a refresh token's issue or last use.
@@ -84,7 +84,7 @@ struct RefreshToken {
 /// A secret that the simulator gave out. It cannot be printed.
 #[derive(Clone, Serialize)]
 pub struct IssuedSecret {
-    /// `code`, `access_token`, `refresh_token`, `id_token` or `client_secret`.
+    /// `code`, `access_token`, `refresh_token`, `id_token`, `client_secret`, `app_token` or `bot_secret`.
     pub kind: &'static str,
     pub oid: Option<Uuid>,
     pub value: String,
@@ -192,6 +192,14 @@ impl Grants {
 
     pub(crate) fn record_client_secret(&self, value: &str) {
         self.record_for("client_secret", None, value);
+    }
+
+    pub(crate) fn record_bot_secret(&self, value: &str) {
+        self.record_for("bot_secret", None, value);
+    }
+
+    pub(crate) fn record_app_token(&self, value: &str) {
+        self.record_for("app_token", None, value);
     }
 
     fn record_for(&self, kind: &'static str, oid: Option<Uuid>, value: &str) {

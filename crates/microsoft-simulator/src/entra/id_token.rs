@@ -55,10 +55,13 @@ fn claims(simulator: &Simulator, sign_in: &SignIn, nonce: Option<&str>, flaw: Op
         "uti": world.chance.text("", 22),
         "rh": world.chance.text("1.A", 60),
     });
+    if let Some(home) = &person.home {
+        claims["idp"] = json!(format!("https://sts.windows.net/{}/", home.tid));
+    }
     let state = lock(&person.state);
     if sign_in.scopes.contains("profile") {
         claims["oid"] = json!(person.oid);
-        claims["preferred_username"] = json!(person.upn);
+        claims["preferred_username"] = json!(person.home.as_ref().map_or(&person.upn, |home| &home.upn));
         claims["name"] = json!(person.name());
     }
     if sign_in.scopes.contains("email")

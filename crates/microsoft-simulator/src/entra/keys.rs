@@ -4,16 +4,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::SystemRandom;
-use ring::rsa::{KeyPair, PublicKeyComponents};
-use ring::signature::RSA_PKCS1_SHA256;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::Flaw;
 use crate::people::CONSUMERS;
+use crate::signing::Key;
 
 pub(crate) struct Keys {
     /// These sign in turn, for any tenant of work or school accounts.
@@ -21,11 +17,6 @@ pub(crate) struct Keys {
     consumers: Key,
     rogue: Key,
     rolls: AtomicUsize,
-}
-
-struct Key {
-    kid: &'static str,
-    pair: KeyPair,
 }
 
 impl Keys {
@@ -53,11 +44,11 @@ impl Keys {
     pub(crate) fn jwks(&self, base: &str, keep_old: bool) -> Value {
         let rolls = self.rolls.load(Ordering::Relaxed);
         let template = format!("{base}/{{tenantid}}/v2.0");
-        let mut keys = vec![self.rolling[rolls % 2].jwk(&template)];
+        let mut keys = vec![for_issuer(&self.rolling[rolls % 2], &template)];
         if keep_old && rolls > 0 {
-            keys.push(self.rolling[(rolls + 1) % 2].jwk(&template));
+            keys.push(for_issuer(&self.rolling[(rolls + 1) % 2], &template));
         }
-        keys.push(self.consumers.jwk(&format!("{base}/{CONSUMERS}/v2.0")));
+        keys.push(for_issuer(&self.consumers, &format!("{base}/{CONSUMERS}/v2.0")));
         json!({ "keys": keys })
     }
 
@@ -75,31 +66,9 @@ impl Keys {
     }
 }
 
-impl Key {
-    fn new(kid: &'static str, pkcs8: &[u8]) -> Self {
-        Self { kid, pair: KeyPair::from_pkcs8(pkcs8).expect("the checked-in key is PKCS#8") }
-    }
-
-    fn jwk(&self, issuer: &str) -> Value {
-        let public = PublicKeyComponents::<Vec<u8>>::from(self.pair.public());
-        json!({
-            "kty": "RSA",
-            "use": "sig",
-            "kid": self.kid,
-            "n": URL_SAFE_NO_PAD.encode(public.n),
-            "e": URL_SAFE_NO_PAD.encode(public.e),
-            "issuer": issuer,
-        })
-    }
-
-    fn sign(&self, kid: &str, claims: &Value) -> String {
-        let header = json!({ "typ": "JWT", "alg": "RS256", "kid": kid });
-        let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
-        let input = format!("{}.{}", encode(&header), encode(claims));
-        let mut signature = vec![0; self.pair.public().modulus_len()];
-        self.pair
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature)
-            .expect("the buffer is as long as the modulus");
-        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
+/// A published key that may sign for this issuer only.
+fn for_issuer(key: &Key, issuer: &str) -> Value {
+    let mut jwk = key.jwk();
+    jwk["issuer"] = issuer.into();
+    jwk
 }

@@ -1,6 +1,7 @@
 //! Entra ID: sign-in, consent, tokens, and the keys they are signed with.
 
 pub(crate) mod admin_consent;
+mod app_token;
 pub mod authorize;
 mod consent;
 mod denial;
@@ -11,6 +12,8 @@ mod metadata;
 mod scopes;
 mod token;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -19,7 +22,7 @@ use uuid::Uuid;
 
 use crate::Simulator;
 use crate::calls::Refusal;
-use crate::people::{CONSUMERS, Person, TENANTS};
+use crate::people::{CONSUMERS, Directory, Person, TENANTS};
 
 pub(crate) fn routes() -> Router<Simulator> {
     Router::new()
@@ -55,22 +58,33 @@ impl Authority {
         }
     }
 
+    /// A guest has to name the tenant: elsewhere it is the account at home that signs in.
     pub(crate) fn admits(self, person: &Person) -> bool {
         match self {
-            Self::Common => true,
-            Self::Organizations => !person.is_personal(),
+            Self::Common => person.home.is_none(),
+            Self::Organizations => person.home.is_none() && !person.is_personal(),
             Self::Tenant(tid) => person.tid == tid,
+        }
+    }
+
+    /// Who somebody is here: at a tenant where they are a guest, the guest.
+    pub(crate) fn resolve<'a>(self, directory: &'a Directory, person: &'a Arc<Person>) -> &'a Arc<Person> {
+        match self {
+            Self::Tenant(tid) => directory.within(tid, person).unwrap_or(person),
+            _ => person,
         }
     }
 }
 
 /// The wording of refusals where no protocol asks for a special one.
-fn refuse_plainly(refusal: Refusal) -> Response {
+pub(crate) fn refuse_plainly(refusal: Refusal) -> Response {
     match refusal {
         Refusal::Status { status, retry_after_seconds: Some(seconds) } => {
             (status, [("retry-after", seconds.to_string())]).into_response()
         }
         Refusal::Status { status, .. } => status.into_response(),
-        Refusal::Aadsts(_) | Refusal::ClaimsChallenge => StatusCode::BAD_REQUEST.into_response(),
+        Refusal::Aadsts(_) | Refusal::ClaimsChallenge | Refusal::Connector(_) => {
+            StatusCode::BAD_REQUEST.into_response()
+        }
     }
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest;
-use serde_json::json;
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::denial::Denial;
 use super::grants::{AccessToken, SignIn};
 use super::id_token::id_token;
-use super::{Authority, scopes};
+use super::{Authority, app_token, scopes};
 use crate::calls::{Call, Refusal, perform};
 use crate::{Flaw, Simulator, lock};
 
@@ -39,6 +39,7 @@ pub(crate) async fn token(
         operation: match request.grant_type() {
             "authorization_code" => "token.code",
             "refresh_token" => "token.refresh",
+            app_token::GRANT_TYPE => "token.app",
             _ => "token.other",
         },
         oid: request.secret().and_then(|secret| simulator.0.grants.owner(secret)),
@@ -50,16 +51,21 @@ pub(crate) async fn token(
         &simulator,
         call,
         move |refusal| refuse(&refusing, refusal, correlation),
-        move |flaw| match request.grant(&handling) {
-            Ok((sign_in, scopes)) => issue(&handling, &request, &sign_in, scopes, flaw),
-            Err(denial) => denial.answer(&handling, correlation),
+        move |flaw| {
+            let answer = match request.grant_type() {
+                app_token::GRANT_TYPE => app_token::issue(&handling, &request),
+                _ => request
+                    .grant(&handling)
+                    .map(|(sign_in, scopes)| issue(&handling, &request, &sign_in, scopes, flaw)),
+            };
+            answer.unwrap_or_else(|denial| denial.answer(&handling, correlation))
         },
     )
     .await
 }
 
-struct Request {
-    tenant: String,
+pub(super) struct Request {
+    pub(super) tenant: String,
     fields: HashMap<String, String>,
     /// Client id and secret in an `Authorization: Basic` header.
     basic: Option<(String, String)>,
@@ -83,11 +89,11 @@ impl Request {
         }
     }
 
-    fn field(&self, name: &str) -> Option<&str> {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    fn demand(&self, name: &str) -> Result<&str, Denial> {
+    pub(super) fn demand(&self, name: &str) -> Result<&str, Denial> {
         self.field(name).ok_or_else(|| {
             Denial::saying(900_144, format!("The request body must contain the parameter '{name}'."))
         })
@@ -139,24 +145,30 @@ impl Request {
     }
 
     fn authenticate(&self, simulator: &Simulator) -> Result<(), Denial> {
+        self.authenticate_as(simulator.0.settings.client_id, &lock(&simulator.0.client_secret))?;
+        if simulator.dials().secret_expired {
+            return Err(Denial::new(7_000_222));
+        }
+        Ok(())
+    }
+
+    /// Whether it comes from the application with this id, which proves it by this secret.
+    pub(super) fn authenticate_as(&self, client_id: Uuid, client_secret: &str) -> Result<(), Denial> {
         let (basic_id, basic_secret) =
             self.basic.as_ref().map(|(id, secret)| (id.as_str(), secret.as_str())).unzip();
-        let client_id = match self.field("client_id").or(basic_id) {
+        let given = match self.field("client_id").or(basic_id) {
             Some(id) => id,
             None => self.demand("client_id")?,
         };
-        if client_id.parse() != Ok(simulator.0.settings.client_id) {
+        if given.parse() != Ok(client_id) {
             return Err(Denial::saying(
                 700_016,
-                format!("Application '{client_id}' was not found in the directory."),
+                format!("Application '{given}' was not found in the directory."),
             ));
         }
         let secret = self.field("client_secret").or(basic_secret).ok_or_else(|| Denial::new(7_000_218))?;
-        if !bool::from(secret.as_bytes().ct_eq(lock(&simulator.0.client_secret).as_bytes())) {
+        if !bool::from(secret.as_bytes().ct_eq(client_secret.as_bytes())) {
             return Err(Denial::new(7_000_215));
-        }
-        if simulator.dials().secret_expired {
-            return Err(Denial::new(7_000_222));
         }
         Ok(())
     }
@@ -234,13 +246,18 @@ fn issue(
     let token =
         AccessToken { person: sign_in.person.clone(), scopes, expires_ms: now_ms + expires_in * 1000 };
     world.grants.add_access_token(access_token, token);
+    answered(answer)
+}
+
+/// A token response: nobody may keep a copy.
+pub(super) fn answered(answer: Value) -> Response {
     ([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], Json(answer)).into_response()
 }
 
 fn refuse(simulator: &Simulator, refusal: Refusal, correlation: Option<Uuid>) -> Response {
     match refusal {
         Refusal::Aadsts(code) => Denial::new(code).answer(simulator, correlation),
-        Refusal::ClaimsChallenge => Denial::new(50076).answer(simulator, correlation),
+        Refusal::ClaimsChallenge | Refusal::Connector(_) => Denial::new(50076).answer(simulator, correlation),
         Refusal::Status { status, retry_after_seconds } => {
             let denial = match status {
                 StatusCode::UNAUTHORIZED => Denial::new(7_000_215),

@@ -11,8 +11,8 @@ use uuid::{Uuid, uuid};
 
 use super::error::GraphError;
 use super::{Caller, call};
+use crate::dials::Distribution;
 use crate::people::Person;
-use crate::simulator::Distribution;
 use crate::{Simulator, clock, lock};
 
 const SCOPES: &[&str] = &[

@@ -75,7 +75,7 @@ impl GraphError {
                     "Continuous access evaluation resulted in challenge with result: InteractionRequired",
                 )
             },
-            Refusal::Aadsts(_) => Self::unauthorized("The token was refused."),
+            Refusal::Aadsts(_) | Refusal::Connector(_) => Self::unauthorized("The token was refused."),
         }
     }
 

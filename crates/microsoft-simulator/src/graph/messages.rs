@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::error::GraphError;
 use super::listing::Listing;
-use super::store::{self, Chat, Message};
+use super::store::{self, Author, Chat, Message};
+use crate::connector::BOT_NAME;
 use crate::people::Person;
 use crate::{Simulator, clock};
 
@@ -99,9 +100,20 @@ pub(super) struct ChatMessage<'a> {
 
 #[derive(Serialize)]
 struct From {
-    application: (),
+    application: Option<Application>,
     device: (),
-    user: User,
+    user: Option<User>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Application {
+    #[serde(rename = "@odata.type")]
+    kind: &'static str,
+    id: Uuid,
+    display_name: &'static str,
+    #[serde(rename = "applicationIdentityType")]
+    identity_type: &'static str,
 }
 
 #[derive(Serialize)]
@@ -155,23 +167,35 @@ impl<'a> ChatMessage<'a> {
             channel_identity: (),
             policy_violation: (),
             event_detail: (),
-            from: From {
-                application: (),
-                device: (),
-                user: User {
-                    kind: "#microsoft.graph.teamworkUserIdentity",
-                    id: person.oid,
-                    display_name: person.name(),
-                    identity_type: "aadUser",
-                    tenant_id: person.tid,
-                },
-            },
+            from: From::of(simulator, person, message),
             body: Body { content_type: message.content_type(), content: &message.content },
             attachments: list_of(message.attachments.as_deref()),
             mentions: list_of(message.mentions.as_deref()),
             reactions: [],
             message_history: [],
         }
+    }
+}
+
+impl From {
+    fn of(simulator: &Simulator, person: &Person, message: &Message) -> Self {
+        if message.author == Author::Bot {
+            let application = Application {
+                kind: "#microsoft.graph.teamworkApplicationIdentity",
+                id: simulator.0.settings.bot_app_id,
+                display_name: BOT_NAME,
+                identity_type: "bot",
+            };
+            return Self { application: Some(application), device: (), user: None };
+        }
+        let user = User {
+            kind: "#microsoft.graph.teamworkUserIdentity",
+            id: person.oid,
+            display_name: person.name(),
+            identity_type: "aadUser",
+            tenant_id: person.tid,
+        };
+        Self { application: None, device: (), user: Some(user) }
     }
 }
 

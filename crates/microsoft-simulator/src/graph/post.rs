@@ -9,11 +9,13 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::error::GraphError;
-use super::store::{self, Message};
+use super::store::{self, Author, Message};
 use super::{Caller, messages};
 use crate::Simulator;
+use crate::activities::Echoing;
 
 const SCOPES: &[&str] = &["ChatMessage.Send", "Chat.ReadWrite", "Group.ReadWrite.All"];
 
@@ -34,15 +36,26 @@ pub(super) async fn post(
     let is_json =
         text(header::CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("application/json"));
     let client_request_id = text("client-request-id").map(Into::into);
-    super::call(&simulator, &headers, "graph.post", Some(chat), SCOPES, move |simulator, caller| {
-        let body = body.map_err(|_| GraphError::too_large())?;
-        if !is_json {
-            let message = "Content-Type must be application/json.";
-            return Err(GraphError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message));
-        }
-        accept(simulator, caller, &id, &body, client_request_id)
-    })
-    .await
+    let echoing = Echoing::new(&simulator);
+    let noting = echoing.clone();
+    let mut response =
+        super::call(&simulator, &headers, "graph.post", Some(chat), SCOPES, move |simulator, caller| {
+            let body = body.map_err(|_| GraphError::too_large())?;
+            if !is_json {
+                let message = "Content-Type must be application/json.";
+                return Err(GraphError::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "UnsupportedMediaType",
+                    message,
+                ));
+            }
+            accept(simulator, caller, &id, &body, client_request_id, &noting)
+        })
+        .await;
+    echoing.early().await;
+    // The answer's way out ends the wait of an echo that is to come after it.
+    response.extensions_mut().insert(echoing);
+    response
 }
 
 fn accept(
@@ -51,6 +64,7 @@ fn accept(
     chat: &str,
     body: &[u8],
     client_request_id: Option<Box<str>>,
+    echoing: &Echoing,
 ) -> Result<Response, GraphError> {
     let chat = store::open(simulator, caller.person(), chat)?;
     let dials = simulator.dials();
@@ -58,8 +72,9 @@ fn accept(
         return Err(GraphError::throttled(dials.retry_after.then_some(1)));
     }
     let posted: Posted = serde_json::from_slice(body).map_err(|error| GraphError::bad(error.to_string()))?;
-    let message = Message { client_request_id, ..posted.check()? };
+    let message = Message { client_request_id, ..posted.check(caller.person().oid)? };
     let stored = chat.store(caller.now_ms, message);
+    echoing.stored(caller.person(), &chat, &stored);
     let answer = messages::ChatMessage::new(simulator, &chat, caller.person(), &stored, true);
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
@@ -114,7 +129,7 @@ struct Attachment {
 
 impl Posted {
     /// The message, if Graph would take it; its id is given when it is stored.
-    fn check(self) -> Result<Message, GraphError> {
+    fn check(self, from: Uuid) -> Result<Message, GraphError> {
         let content = self.body.content.unwrap_or_default();
         let is_html = self.body.content_type == ContentType::Html;
         let parts = [self.attachments.as_deref(), self.mentions.as_deref()];
@@ -140,8 +155,6 @@ impl Posted {
             attachment.check(&content, is_html)?;
         }
         Ok(Message {
-            id: 0,
-            content,
             is_html,
             attachments: self.attachments.filter(|_| !attachments.is_empty()),
             mentions: self.mentions,
@@ -151,7 +164,7 @@ impl Posted {
                 Some(Importance::High) => "high",
                 Some(Importance::Urgent) => "urgent",
             },
-            client_request_id: None,
+            ..Message::plain(Author::Graph, Some(from), &content)
         })
     }
 }

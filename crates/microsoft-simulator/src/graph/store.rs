@@ -5,26 +5,40 @@
 
 use std::sync::{Arc, Mutex};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::{Uuid, uuid};
 
 use super::error::GraphError;
-use crate::people::Person;
+use crate::connector::Pace;
+use crate::people::{Person, opaque};
 use crate::{Simulator, clock, lock};
 
 const BOT: Uuid = uuid!("28b07001-9a8b-4c7d-8e6f-5a4b3c2d1e0f");
 
 const THROTTLE_MS: u64 = 1000;
 
-/// A person's chat with the bot.
+/// A person's chat with the bot, or a group that the bot is in.
 pub(crate) struct Chat {
+    /// As Graph knows it.
     pub(crate) id: String,
-    /// The one person in it.
-    pub(crate) owner: Uuid,
+    /// As the Bot Framework knows it.
+    pub(crate) conversation_id: String,
+    pub(crate) members: Members,
     /// How many chats the person had with the bot before.
     pub(crate) number: u32,
+    /// What the bot was let say of late.
+    pub(crate) pace: Mutex<Pace>,
     inner: Mutex<Inner>,
+}
+
+/// Who is in a chat, besides the bot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Members {
+    /// One person, by object id.
+    One(Uuid),
+    /// Everybody of a tenant.
+    Everybody(Uuid),
 }
 
 #[derive(Default)]
@@ -33,34 +47,60 @@ struct Inner {
     last_request_ms: u64,
 }
 
+/// Who said something in a chat.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Author {
+    /// The person, in whose name an application posted it by Graph.
+    Graph,
+    /// The person, who typed it in Teams.
+    Person,
+    Bot,
+}
+
 /// A stored message.
 pub(crate) struct Message {
     /// Also the time of its creation, in ms.
     pub(crate) id: u64,
+    pub(crate) author: Author,
+    /// Who it is from, be it that their token was used; absent for the bot.
+    pub(crate) from: Option<Uuid>,
     pub(crate) content: Box<str>,
     pub(crate) is_html: bool,
-    /// A JSON array.
+    /// A JSON array in Graph's shape, the bot's too: the content of a card is a string.
     pub(crate) attachments: Option<Box<RawValue>>,
     /// A JSON array.
     pub(crate) mentions: Option<Box<RawValue>>,
     pub(crate) subject: Option<Box<str>>,
     pub(crate) importance: &'static str,
     pub(crate) client_request_id: Option<Box<str>>,
+    /// The message that the bot answered.
+    pub(crate) reply_to: Option<Box<str>>,
+    /// What the bot wants shown where its card can't be.
+    pub(crate) summary: Option<Box<str>>,
+    /// Whether the bot changed it since.
+    pub(crate) edited: bool,
 }
 
 /// A stored message as the control API shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct MessageRecord {
     pub chat_id: String,
+    /// The Bot Framework's id of the same chat.
+    pub conversation_id: String,
     pub id: String,
-    /// Whose token it was posted with.
-    pub from: Uuid,
+    pub author: Author,
+    /// Who it is from, be it that their token was used; absent for the bot.
+    pub from: Option<Uuid>,
     pub created: String,
     /// `text` or `html`.
     pub content_type: &'static str,
     pub content: String,
     pub attachments: Option<Box<RawValue>>,
     pub client_request_id: Option<String>,
+    pub reply_to: Option<String>,
+    pub summary: Option<String>,
+    pub edited: bool,
 }
 
 impl Chat {
@@ -69,7 +109,26 @@ impl Chat {
         // Which of the two stands first is not fixed, so nobody should compute the id.
         let (first, second) = if owner.as_u128().is_multiple_of(2) { (other, owner) } else { (owner, other) };
         let id = format!("19:{first}_{second}@unq.gbl.spaces");
-        Self { id, owner, number, inner: Mutex::default() }
+        let conversation_id = format!("a:1{}", opaque(&id));
+        Self::known_as(id, conversation_id, Members::One(owner), number)
+    }
+
+    /// Where everybody of a tenant is, and the bot.
+    pub(crate) fn group(tid: Uuid) -> Self {
+        let id = format!("19:{}@thread.v2", tid.simple());
+        Self::known_as(id.clone(), id, Members::Everybody(tid), 0)
+    }
+
+    fn known_as(id: String, conversation_id: String, members: Members, number: u32) -> Self {
+        Self { id, conversation_id, members, number, pace: Mutex::default(), inner: Mutex::default() }
+    }
+
+    /// The one person in it; absent for a group.
+    pub(crate) fn owner(&self) -> Option<Uuid> {
+        match self.members {
+            Members::One(oid) => Some(oid),
+            Members::Everybody(_) => None,
+        }
     }
 
     /// Counts a request against the limit of the chat: one a second. A request while throttled counts too.
@@ -81,7 +140,7 @@ impl Chat {
     }
 
     /// Stores a message under the id it then has.
-    pub(super) fn store(&self, now_ms: u64, mut message: Message) -> Arc<Message> {
+    pub(crate) fn store(&self, now_ms: u64, mut message: Message) -> Arc<Message> {
         let mut inner = lock(&self.inner);
         message.id = inner.messages.last().map_or(now_ms, |last| now_ms.max(last.id + 1));
         let message = Arc::new(message);
@@ -89,7 +148,20 @@ impl Chat {
         message
     }
 
-    pub(super) fn find(&self, id: u64) -> Option<Arc<Message>> {
+    /// Puts another message in the place of one of the bot's, or takes that away. Says what it found there.
+    pub(crate) fn change(&self, id: u64, new: Option<Message>) -> Option<Author> {
+        let mut inner = lock(&self.inner);
+        let index = inner.messages.binary_search_by_key(&id, |message| message.id).ok()?;
+        let author = inner.messages[index].author;
+        match new {
+            _ if author != Author::Bot => {}
+            Some(message) => inner.messages[index] = Arc::new(Message { id, edited: true, ..message }),
+            None => drop(inner.messages.remove(index)),
+        }
+        Some(author)
+    }
+
+    pub(crate) fn find(&self, id: u64) -> Option<Arc<Message>> {
         let inner = lock(&self.inner);
         let index = inner.messages.binary_search_by_key(&id, |message| message.id).ok()?;
         Some(inner.messages[index].clone())
@@ -119,19 +191,43 @@ impl Chat {
             .iter()
             .map(|message| MessageRecord {
                 chat_id: self.id.clone(),
+                conversation_id: self.conversation_id.clone(),
                 id: message.id.to_string(),
-                from: self.owner,
+                author: message.author,
+                from: message.from,
                 created: clock::stamp(message.id),
                 content_type: message.content_type(),
                 content: message.content.to_string(),
                 attachments: message.attachments.clone(),
                 client_request_id: message.client_request_id.as_deref().map(ToOwned::to_owned),
+                reply_to: message.reply_to.as_deref().map(ToOwned::to_owned),
+                summary: message.summary.as_deref().map(ToOwned::to_owned),
+                edited: message.edited,
             })
             .collect()
     }
 }
 
 impl Message {
+    /// Plain text, with nothing else about it.
+    pub(crate) fn plain(author: Author, from: Option<Uuid>, content: &str) -> Self {
+        Self {
+            id: 0,
+            author,
+            from,
+            content: content.into(),
+            is_html: false,
+            attachments: None,
+            mentions: None,
+            subject: None,
+            importance: "normal",
+            client_request_id: None,
+            reply_to: None,
+            summary: None,
+            edited: false,
+        }
+    }
+
     pub(crate) fn content_type(&self) -> &'static str {
         if self.is_html { "html" } else { "text" }
     }
@@ -139,9 +235,13 @@ impl Message {
 
 /// The chat, if it exists and this person is in it.
 pub(super) fn open(simulator: &Simulator, person: &Person, id: &str) -> Result<Arc<Chat>, GraphError> {
-    let chat =
-        simulator.0.directory.chat(id).ok_or_else(|| GraphError::not_found("The chat was not found."))?;
-    if chat.owner != person.oid {
+    let chat = simulator
+        .0
+        .directory
+        .chats
+        .by_id(id)
+        .ok_or_else(|| GraphError::not_found("The chat was not found."))?;
+    if chat.owner() != Some(person.oid) {
         return Err(GraphError::forbidden("InsufficientPrivileges: the user is not a member of the chat."));
     }
     let state = lock(&person.state);

@@ -13,6 +13,8 @@ use axum::routing::get;
 use maud::{Markup, html};
 use serde_json::Value;
 
+pub(crate) use text::plain_text;
+
 use crate::graph::store::Message;
 use crate::page::page;
 use crate::people::{Person, TENANTS};

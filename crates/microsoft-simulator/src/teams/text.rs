@@ -23,6 +23,11 @@ pub(super) fn from_html(source: &str) -> Markup {
     }
 }
 
+/// The text alone.
+pub(crate) fn plain_text(source: &str) -> String {
+    runs(source).into_iter().map(|run| run.text).collect()
+}
+
 pub(super) fn is_web_address(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
 }

@@ -84,7 +84,7 @@ async fn everything_can_be_done_over_http() {
     let person = format!("people/{oid}");
 
     let (_, people) = microsoft.control(Method::GET, "people", json!(null)).await;
-    assert_eq!(people.as_array().unwrap().len(), 9);
+    assert_eq!(people.as_array().unwrap().len(), 10);
     let change = json!({ "disabled": true, "mail": null, "edov": true });
     let (_, changed) = microsoft.control(Method::POST, &person, change).await;
     assert_eq!(

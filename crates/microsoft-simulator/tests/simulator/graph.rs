@@ -102,7 +102,10 @@ async fn a_posted_message_is_from_the_person() {
     assert!(epoch_ms > 1_700_000_000_000);
 
     let stored = microsoft.simulator.messages(Some(&chat), None);
-    assert_eq!((stored.len(), stored[0].content.as_str(), stored[0].from), (1, "Hello", microsoft.oid(ADA)));
+    assert_eq!(
+        (stored.len(), stored[0].content.as_str(), stored[0].from),
+        (1, "Hello", Some(microsoft.oid(ADA)))
+    );
     assert_eq!(stored[0].client_request_id.as_deref(), Some(id));
 
     let path = format!("/chats/{}/messages/{epoch_ms}", escaped(&chat));

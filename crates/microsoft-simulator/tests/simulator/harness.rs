@@ -38,6 +38,10 @@ pub(crate) struct Microsoft {
 impl Microsoft {
     /// A simulator that does not throttle.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Settings::default()).await
+    }
+
+    pub(crate) async fn start_with(settings: Settings) -> Self {
         // A second test in this process finds it installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -47,7 +51,7 @@ impl Microsoft {
             seed: Some(1),
             public_url: Some(base.clone()),
             redirect_uris: vec![REDIRECT_URI.into()],
-            ..Settings::default()
+            ..settings
         };
         let (router, simulator) = simulator(settings.clone()).unwrap();
         simulator.turn(DialsChange { throttle: Some(false), ..DialsChange::default() });

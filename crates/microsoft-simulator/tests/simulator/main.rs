@@ -1,5 +1,8 @@
 //! The simulator from outside: real sockets, and a client that knows nothing of it.
 
+mod activities;
+mod bot;
+mod connector;
 mod control;
 mod faults;
 mod graph;
