@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::grant::{Claim, Grant};
 use crate::{Aggregate, HubId, PersonId, Sealed, SignInId, Timestamp, diagnosis::Diagnosis};
+
+mod grant;
 
 /// A connection as it stands.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +22,16 @@ pub struct Connection {
     /// The newest grant, also when it is no longer good.
     pub grant: Option<Grant>,
     pub chat_id: Option<String>,
+    /// The sign-in that the person asked the bot for last.
+    pub begun: Option<Begun>,
+}
+
+/// Of the sign-ins that a person asked the bot for, only the newest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    pub sign_in: SignInId,
+    /// The one before it, which is to be called off.
+    pub former: Option<SignInId>,
 }
 
 /// Whether messages can be posted with this person's token.
@@ -27,6 +40,8 @@ pub struct Connection {
 pub enum Status {
     #[default]
     Absent,
+    /// An account of the product is this person's; there is no Microsoft token, and the bot speaks for itself.
+    Linked,
     Active,
     /// The grant is dead; only the person can bring a new one.
     ReauthorizationRequired,
@@ -35,39 +50,6 @@ pub enum Status {
     /// Microsoft says that the person is disabled or gone.
     Suspended,
     Unlinked,
-}
-
-/// What one interactive sign-in gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    pub id: SignInId,
-    /// Counts this person's grants from 1.
-    pub number: u64,
-    pub generation: u64,
-    /// The grant before this one, whose tokens are of no use any more.
-    pub former: Option<SignInId>,
-    pub scopes: Vec<String>,
-    pub expires_at: Timestamp,
-    /// That the newest access token expired is recorded.
-    pub expired: bool,
-    /// The vault no longer has its tokens.
-    pub destroyed: bool,
-    /// How many claims to refresh this grant has seen.
-    pub claims: u64,
-    pub open_claim: Option<Claim>,
-    /// After a failure that is not final: not to be tried before.
-    pub refresh_not_before: Option<Timestamp>,
-    /// Failures in a row, for the back-off.
-    pub refresh_failures: u32,
-}
-
-/// A right to call the token endpoint once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Claim {
-    pub number: u64,
-    pub hub: HubId,
-    /// How long the holder may take; others count it on their own monotonic clock.
-    pub timeout_ms: u64,
 }
 
 /// Why nothing but a new sign-in helps.
@@ -108,8 +90,12 @@ pub enum FailureClass {
 
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// A completed sign-in brings a grant.
+    /// A completed sign-in links the person.
     Link(Link),
+    /// The person asked the bot for a sign-in.
+    BeginSignIn {
+        sign_in: SignInId,
+    },
     /// Claims the right to call the token endpoint once.
     StartRefresh(StartRefresh),
     /// The vault holds this generation.
@@ -157,6 +143,13 @@ pub struct Link {
     /// Name, user principal name and e-mail, sealed under the person's key.
     pub profile: Sealed,
     pub sign_in: SignInId,
+    /// What Microsoft gave; `None` where the person came by the product's password.
+    pub tokens: Option<FirstTokens>,
+}
+
+/// The first generation of a grant.
+#[derive(Clone, Debug)]
+pub struct FirstTokens {
     pub scopes: Vec<String>,
     pub expires_at: Timestamp,
 }
@@ -189,6 +182,9 @@ pub struct RefreshFailure {
 pub enum Event {
     #[serde(rename = "connection.linked.v1")]
     Linked { person: PersonId, person_key: Uuid, profile: Sealed, sign_in: SignInId },
+    /// Another one that the person asked the bot for counts no longer.
+    #[serde(rename = "connection.sign-in-begun.v1")]
+    SignInBegun { sign_in: SignInId },
     #[serde(rename = "connection.token-issued.v1")]
     TokenIssued {
         grant: SignInId,
@@ -264,7 +260,7 @@ impl Connection {
     }
 
     fn link(&self, link: Link) -> Result<Vec<Event>, Refusal> {
-        let Link { person, person_key, profile, sign_in, scopes, expires_at } = link;
+        let Link { person, person_key, profile, sign_in, tokens } = link;
         if self.grant.as_ref().is_some_and(|grant| grant.id == sign_in) {
             // Whoever finishes a sign-in a second time finds its grant in place.
             return Ok(vec![]);
@@ -272,11 +268,18 @@ impl Connection {
         if let Some(key) = self.person_key.filter(|key| *key != person_key) {
             return Err(Refusal::OtherPersonKey(key));
         }
-        let grant_number = self.grant.as_ref().map_or(0, |grant| grant.number) + 1;
-        Ok(vec![
-            Event::Linked { person, person_key, profile, sign_in },
-            Event::TokenIssued { grant: sign_in, grant_number, generation: 1, scopes, expires_at },
-        ])
+        let linked = Event::Linked { person, person_key, profile, sign_in };
+        match tokens {
+            // Who is linked already stays so, with the grant that is there.
+            None if !matches!(self.status, Status::Absent | Status::Unlinked) => Ok(vec![]),
+            None => Ok(vec![linked]),
+            Some(FirstTokens { scopes, expires_at }) => {
+                let grant_number = self.grant.as_ref().map_or(0, |grant| grant.number) + 1;
+                let issued =
+                    Event::TokenIssued { grant: sign_in, grant_number, generation: 1, scopes, expires_at };
+                Ok(vec![linked, issued])
+            }
+        }
     }
 
     fn start_refresh(&self, start: StartRefresh) -> Result<Vec<Event>, Refusal> {
@@ -340,6 +343,10 @@ impl Aggregate for Connection {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
         match command {
             Command::Link(link) => self.link(link),
+            Command::BeginSignIn { sign_in } if self.begun.is_some_and(|begun| begun.sign_in == sign_in) => {
+                Ok(vec![])
+            }
+            Command::BeginSignIn { sign_in } => Ok(vec![Event::SignInBegun { sign_in }]),
             Command::StartRefresh(start) => self.start_refresh(start),
             Command::FinishRefresh { grant, generation, claim, scopes, expires_at } => {
                 // Also for a claim that another one overtook: what the vault holds is what is true.
@@ -378,7 +385,8 @@ impl Aggregate for Connection {
             Command::Unlink => Ok(vec![Event::Unlinked {}]),
             Command::RecordDestroyed { grant } => {
                 let kept = |current: &&Grant| current.id == grant && !current.destroyed;
-                let news = self.status == Status::Unlinked && self.grant.as_ref().is_some_and(|g| kept(&g));
+                let over = matches!(self.status, Status::Unlinked | Status::Linked);
+                let news = over && self.grant.as_ref().is_some_and(|g| kept(&g));
                 Ok(news.then_some(Event::TokensDestroyed { grant }).into_iter().collect())
             }
         }
@@ -389,6 +397,12 @@ impl Aggregate for Connection {
             Event::Linked { person, person_key, .. } => {
                 self.person = Some(person);
                 self.person_key = Some(person_key);
+                if matches!(self.status, Status::Absent | Status::Unlinked) {
+                    self.status = Status::Linked;
+                }
+            }
+            Event::SignInBegun { sign_in } => {
+                self.begun = Some(Begun { sign_in, former: self.begun.map(|begun| begun.sign_in) });
             }
             Event::TokenIssued { grant, grant_number, generation, scopes, expires_at } => {
                 self.status = Status::Active;
@@ -417,51 +431,6 @@ impl Connection {
         self.status = status;
         if let Some(grant) = &mut self.grant {
             grant.open_claim = None;
-        }
-    }
-}
-
-impl Grant {
-    fn new(id: SignInId, number: u64, generation: u64, scopes: Vec<String>, expires_at: Timestamp) -> Self {
-        Self {
-            id,
-            number,
-            generation,
-            former: None,
-            scopes,
-            expires_at,
-            expired: false,
-            destroyed: false,
-            claims: 0,
-            open_claim: None,
-            refresh_not_before: None,
-            refresh_failures: 0,
-        }
-    }
-
-    fn evolve(&mut self, event: Event) {
-        match event {
-            Event::RefreshStarted { claim, hub, timeout_ms, .. } => {
-                self.claims = claim;
-                self.open_claim = Some(Claim { number: claim, hub, timeout_ms });
-            }
-            Event::TokenRefreshed { generation, scopes, expires_at, .. } => {
-                self.generation = generation;
-                self.scopes = scopes;
-                self.expires_at = expires_at;
-                self.expired = false;
-                self.open_claim = None;
-                self.refresh_not_before = None;
-                self.refresh_failures = 0;
-            }
-            Event::RefreshFailed { not_before, .. } => {
-                self.open_claim = None;
-                self.refresh_not_before = not_before;
-                self.refresh_failures += 1;
-            }
-            Event::TokenExpired { .. } | Event::TokensRestored { .. } => self.expired = true,
-            Event::TokensDestroyed { .. } => self.destroyed = true,
-            _ => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod aggregate;
+pub mod attempts;
 pub mod audit;
 pub mod client;
 pub mod connection;

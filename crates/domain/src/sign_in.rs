@@ -5,8 +5,15 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{AccountHash, Aggregate, ClientId, KeyedHash, PersonId, Sealed, Timestamp, diagnosis::Diagnosis};
+pub use self::request::{By, ByBot, ByClient, Request};
+use crate::{AccountHash, Aggregate, ClientId, PersonId, Sealed, Timestamp, diagnosis::Diagnosis};
+
+mod request;
+
+/// How often the code of a provisional sign-in may be typed wrongly.
+pub const CODE_TRIES_MAX: u32 = 5;
 
 /// A sign-in as it stands.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +27,8 @@ pub struct SignIn {
     pub settled: bool,
     /// Why the last attempt came to nothing.
     pub last_failure: Option<FailureReason>,
+    /// Wrong codes since the way in was taken that is to be confirmed.
+    pub wrong_codes: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,18 +42,9 @@ pub enum Stage {
     Completed,
     /// Completed, but its account belongs to somebody else.
     Refused,
+    /// Called off before its time: see [`VoidReason`].
+    Voided,
     Lapsed,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    pub client: ClientId,
-    pub account_hash: AccountHash,
-    pub account: Sealed,
-    pub expected: Option<PersonId>,
-    pub return_url: Option<String>,
-    pub request_hash: KeyedHash,
-    pub lapses_at: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +53,30 @@ pub struct Browser {
     pub attempt: u32,
 }
 
+/// What a way in brought.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Authorized {
     pub attempt: u32,
     pub person: PersonId,
+    /// What Microsoft gave; a password brings none.
+    pub grant: Option<Granted>,
+    /// The product's account, where not the request named it but the product itself.
+    pub account: Option<ProductAccount>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Granted {
     pub profile: Sealed,
     pub scopes: Vec<String>,
     pub expires_at: Timestamp,
+}
+
+/// The product's own user id, as it stands in events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProductAccount {
+    pub hash: AccountHash,
+    /// Under the sign-in's own key.
+    pub account: Sealed,
 }
 
 /// A way into the product's bot.
@@ -68,6 +85,8 @@ pub struct Authorized {
 pub enum Method {
     /// OAuth2 with the person's Microsoft account.
     Microsoft,
+    /// The product's own user name and password.
+    Password,
 }
 
 /// Why an attempt to sign in came to nothing.
@@ -94,6 +113,24 @@ pub enum FailureReason {
     Misconfigured,
     /// The account belongs to another person.
     AccountLinkedElsewhere,
+    /// No such account, or another password: the product does not tell which.
+    WrongPassword,
+    /// The password was right; the product wants a second factor with it.
+    SecondFactorRequired,
+    /// Too many passwords were tried, by this person or for this account.
+    TooManyAttempts,
+    /// The product did not answer, or not in a way that can be read.
+    ProductUnavailable,
+}
+
+/// Why a sign-in was called off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VoidReason {
+    /// The person asked for another one.
+    NewerLogin,
+    /// The code was typed wrongly too often.
+    WrongCodes,
 }
 
 #[derive(Clone, Debug)]
@@ -112,20 +149,35 @@ pub enum Command {
         profile: Sealed,
         scopes: Vec<String>,
         expires_at: Timestamp,
+        account: Option<ProductAccount>,
+        now: Timestamp,
+    },
+    /// The product vouched for one of its accounts; that it is the person's is still to be confirmed.
+    AcceptPassword {
+        attempt: u32,
+        account: ProductAccount,
         now: Timestamp,
     },
     Fail {
         attempt: u32,
         why: FailureReason,
         diagnosis: Diagnosis,
+        came: Option<PersonId>,
     },
-    /// The client that asked for the link says that the browser is its user's.
+    /// A code was typed that is not the one of this attempt.
+    CountWrongCode {
+        attempt: u32,
+        now: Timestamp,
+    },
+    /// Whoever asked for the link says that the browser is the right person's: the client, or the person in the chat.
     Confirm {
         attempt: u32,
         now: Timestamp,
     },
     /// The account turned out to be somebody else's.
     Refuse,
+    /// A newer one takes its place.
+    Void,
     Lapse {
         now: Timestamp,
     },
@@ -137,19 +189,8 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", content = "data")]
 pub enum Event {
-    #[serde(rename = "signin.requested.v1")]
-    Requested {
-        client: ClientId,
-        account_hash: AccountHash,
-        account: Sealed,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        expected: Option<PersonId>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        return_url: Option<String>,
-        /// Of the canonical request, to tell a repeat from another request under the same key.
-        request_hash: KeyedHash,
-        lapses_at: Timestamp,
-    },
+    #[serde(rename = "signin.requested.v2")]
+    Requested { by: By, lapses_at: Timestamp },
     #[serde(rename = "signin.method-chosen.v1")]
     MethodChosen {
         method: Method,
@@ -166,13 +207,35 @@ pub enum Event {
         expires_at: Timestamp,
         /// Nobody had said who was expected, so the client has to confirm.
         provisional: bool,
+        /// What the product says this person's account is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<ProductAccount>,
     },
+    /// Provisional until the person types the code in the chat where the sign-in began.
+    #[serde(rename = "signin.password-accepted.v1")]
+    PasswordAccepted { attempt: u32, person: PersonId, account: ProductAccount },
+    /// Another code than the one of this attempt.
+    #[serde(rename = "signin.code-tried.v1")]
+    CodeTried { attempt: u32 },
     #[serde(rename = "signin.confirmed.v1")]
-    Confirmed { by: ClientId },
+    Confirmed {
+        /// The client that asked for the link; absent where it was the person, in the chat.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<ClientId>,
+    },
     #[serde(rename = "signin.completed.v1")]
     Completed { person: PersonId },
     #[serde(rename = "signin.failed.v1")]
-    Failed { attempt: u32, why: FailureReason, diagnosis: Diagnosis },
+    Failed {
+        attempt: u32,
+        why: FailureReason,
+        diagnosis: Diagnosis,
+        /// Who it was, where another one was expected.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        came: Option<PersonId>,
+    },
+    #[serde(rename = "signin.voided.v1")]
+    Voided { why: VoidReason },
     #[serde(rename = "signin.lapsed.v1")]
     Lapsed {},
     /// After its end: links are made, and what it brought or knew and nobody needs is destroyed.
@@ -196,6 +259,10 @@ pub enum Refusal {
     WrongPerson,
     #[error("nobody has signed in yet")]
     NothingToConfirm,
+    #[error("this way in is not offered by this link")]
+    NotOffered,
+    #[error("the link was called off: ask for a new one")]
+    Voided,
 }
 
 impl SignIn {
@@ -205,17 +272,68 @@ impl SignIn {
             && self.request.as_ref().is_some_and(|request| now < request.lapses_at)
     }
 
+    /// Whether nothing more can come of it but what follows from its end.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Completed | Stage::Refused | Stage::Voided | Stage::Lapsed)
+    }
+
     fn open(&self, now: Timestamp) -> Result<&Request, Refusal> {
         match (&self.request, self.stage) {
             (None, _) => Err(Refusal::NoSuchSignIn),
             (_, Stage::Completed | Stage::Refused) => Err(Refusal::Completed),
+            (_, Stage::Voided) => Err(Refusal::Voided),
             (Some(request), Stage::Open | Stage::Provisional) if now < request.lapses_at => Ok(request),
             _ => Err(Refusal::Lapsed),
         }
     }
 
-    fn current_attempt(&self) -> u32 {
+    /// Counts the attempts from 1; 0 before the first.
+    pub fn current_attempt(&self) -> u32 {
         self.browser.as_ref().map_or(0, |browser| browser.attempt)
+    }
+
+    /// What the attempt named brought, which has to be the latest.
+    fn provisional(&self, attempt: u32) -> Result<&Authorized, Refusal> {
+        let authorized = self.authorized.as_ref().ok_or(Refusal::NothingToConfirm)?;
+        // Whoever vouched did so for this attempt; what another one brings, or is about to, is not meant.
+        if attempt != authorized.attempt || attempt != self.current_attempt() {
+            return Err(Refusal::StaleAttempt);
+        }
+        Ok(authorized)
+    }
+
+    fn choose(&self, method: Method, browser_hash: String, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let request = self.open(now)?;
+        if method == Method::Password && matches!(request.by, By::Client(_)) {
+            return Err(Refusal::NotOffered);
+        }
+        match &self.browser {
+            Some(browser) if browser.hash != browser_hash => Err(Refusal::OtherBrowser),
+            _ => Ok(vec![Event::MethodChosen { method, browser_hash, attempt: self.current_attempt() + 1 }]),
+        }
+    }
+
+    fn brought(&mut self, authorized: Authorized) {
+        self.stage = Stage::Provisional;
+        self.last_failure = None;
+        self.wrong_codes = 0;
+        self.authorized = Some(authorized);
+    }
+
+    fn accept_password(
+        &self,
+        attempt: u32,
+        account: ProductAccount,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let person = match &self.open(now)?.by {
+            By::Bot(by) => by.person,
+            By::Client(_) => return Err(Refusal::NotOffered),
+        };
+        if attempt == 0 || attempt != self.current_attempt() {
+            return Err(Refusal::StaleAttempt);
+        }
+        Ok(vec![Event::PasswordAccepted { attempt, person, account }])
     }
 }
 
@@ -225,32 +343,34 @@ impl Aggregate for SignIn {
     type Event = Event;
     type Refusal = Refusal;
 
+    fn upcast(name: &str, data: &Value) -> Option<(&'static str, Value)> {
+        (name == "signin.requested.v1").then(|| ("signin.requested.v2", request::upcast(data)))
+    }
+
     fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
         match command {
             Command::Ask(_) if self.request.is_some() => Ok(vec![]),
             Command::Ask(request) => Ok(vec![Event::from(request)]),
-            Command::Choose { method, browser_hash, now } => {
-                self.open(now)?;
-                match &self.browser {
-                    Some(browser) if browser.hash != browser_hash => Err(Refusal::OtherBrowser),
-                    _ => Ok(vec![Event::MethodChosen {
-                        method,
-                        browser_hash,
-                        attempt: self.current_attempt() + 1,
-                    }]),
-                }
-            }
-            Command::Authorize { attempt, person, profile, scopes, expires_at, now } => {
+            Command::Choose { method, browser_hash, now } => self.choose(method, browser_hash, now),
+            Command::AcceptPassword { attempt, account, now } => self.accept_password(attempt, account, now),
+            Command::Authorize { attempt, person, profile, scopes, expires_at, account, now } => {
                 let request = self.open(now)?;
                 if attempt == 0 || attempt != self.current_attempt() {
                     return Err(Refusal::StaleAttempt);
                 }
-                if request.expected.is_some_and(|expected| expected != person) {
+                if request.expected().is_some_and(|expected| expected != person) {
                     return Err(Refusal::WrongPerson);
                 }
-                let provisional = request.expected.is_none();
-                let mut events =
-                    vec![Event::Authorized { attempt, person, profile, scopes, expires_at, provisional }];
+                let provisional = request.expected().is_none();
+                let mut events = vec![Event::Authorized {
+                    attempt,
+                    person,
+                    profile,
+                    scopes,
+                    expires_at,
+                    provisional,
+                    account,
+                }];
                 if !provisional {
                     events.push(Event::Completed { person });
                 }
@@ -258,71 +378,64 @@ impl Aggregate for SignIn {
             }
             // A failure of an attempt that something came of, or that another one overtook, is of no interest.
             Command::Fail { attempt, .. }
-                if self.stage != Stage::Open || attempt != self.current_attempt() =>
+                if !matches!(self.stage, Stage::Open | Stage::Provisional)
+                    || attempt != self.current_attempt()
+                    || self.authorized.as_ref().is_some_and(|authorized| authorized.attempt == attempt) =>
             {
                 Ok(vec![])
             }
-            Command::Fail { attempt, why, diagnosis } => Ok(vec![Event::Failed { attempt, why, diagnosis }]),
+            Command::Fail { attempt, why, diagnosis, came } => {
+                Ok(vec![Event::Failed { attempt, why, diagnosis, came }])
+            }
+            Command::CountWrongCode { attempt, now } => {
+                self.open(now)?;
+                self.provisional(attempt)?;
+                let last = self.wrong_codes + 1 >= CODE_TRIES_MAX;
+                let voided = last.then_some(Event::Voided { why: VoidReason::WrongCodes });
+                Ok(std::iter::once(Event::CodeTried { attempt }).chain(voided).collect())
+            }
             Command::Confirm { .. } if self.stage == Stage::Completed => Ok(vec![]),
             Command::Confirm { attempt, now } => {
-                let by = self.open(now)?.client.clone();
-                let authorized = self.authorized.as_ref().ok_or(Refusal::NothingToConfirm)?;
-                // Whoever vouched did so for this attempt; what another one brings, or is about to, is not meant.
-                if attempt != authorized.attempt || attempt != self.current_attempt() {
-                    return Err(Refusal::StaleAttempt);
-                }
-                Ok(vec![Event::Confirmed { by }, Event::Completed { person: authorized.person }])
+                let by = self.open(now)?.client().cloned();
+                let person = self.provisional(attempt)?.person;
+                Ok(vec![Event::Confirmed { by }, Event::Completed { person }])
             }
             Command::Refuse if self.stage == Stage::Completed => Ok(vec![Event::Failed {
                 attempt: self.current_attempt(),
                 why: FailureReason::AccountLinkedElsewhere,
                 diagnosis: Diagnosis::default(),
+                came: None,
             }]),
+            Command::Void if matches!(self.stage, Stage::Open | Stage::Provisional) => {
+                Ok(vec![Event::Voided { why: VoidReason::NewerLogin }])
+            }
             Command::Lapse { now }
                 if matches!(self.stage, Stage::Open | Stage::Provisional) && !self.is_open(now) =>
             {
                 Ok(vec![Event::Lapsed {}])
             }
-            Command::Settle
-                if matches!(self.stage, Stage::Completed | Stage::Refused | Stage::Lapsed)
-                    && !self.settled =>
-            {
-                Ok(vec![Event::Settled {}])
-            }
-            Command::Refuse | Command::Lapse { .. } | Command::Settle => Ok(vec![]),
+            Command::Settle if self.has_ended() && !self.settled => Ok(vec![Event::Settled {}]),
+            Command::Refuse | Command::Void | Command::Lapse { .. } | Command::Settle => Ok(vec![]),
         }
     }
 
     fn evolve(mut self, event: Event) -> Self {
         match event {
-            Event::Requested {
-                client,
-                account_hash,
-                account,
-                expected,
-                return_url,
-                request_hash,
-                lapses_at,
-            } => {
+            Event::Requested { by, lapses_at } => {
                 self.stage = Stage::Open;
-                self.request = Some(Request {
-                    client,
-                    account_hash,
-                    account,
-                    expected,
-                    return_url,
-                    request_hash,
-                    lapses_at,
-                });
+                self.request = Some(Request { by, lapses_at });
             }
             Event::MethodChosen { browser_hash, attempt, .. } => {
                 self.browser = Some(Browser { hash: browser_hash, attempt });
             }
-            Event::Authorized { attempt, person, profile, scopes, expires_at, .. } => {
-                self.stage = Stage::Provisional;
-                self.last_failure = None;
-                self.authorized = Some(Authorized { attempt, person, profile, scopes, expires_at });
+            Event::Authorized { attempt, person, profile, scopes, expires_at, account, .. } => {
+                let grant = Some(Granted { profile, scopes, expires_at });
+                self.brought(Authorized { attempt, person, grant, account });
             }
+            Event::PasswordAccepted { attempt, person, account } => {
+                self.brought(Authorized { attempt, person, grant: None, account: Some(account) });
+            }
+            Event::CodeTried { .. } => self.wrong_codes += 1,
             Event::Confirmed { .. } => {}
             Event::Completed { .. } => self.stage = Stage::Completed,
             Event::Failed { why, .. } => {
@@ -331,6 +444,7 @@ impl Aggregate for SignIn {
                     self.stage = Stage::Refused;
                 }
             }
+            Event::Voided { .. } => self.stage = Stage::Voided,
             Event::Lapsed {} => self.stage = Stage::Lapsed,
             Event::Settled {} => self.settled = true,
         }
@@ -339,142 +453,10 @@ impl Aggregate for SignIn {
 }
 
 impl From<Request> for Event {
-    fn from(request: Request) -> Self {
-        let Request { client, account_hash, account, expected, return_url, request_hash, lapses_at } =
-            request;
-        Self::Requested { client, account_hash, account, expected, return_url, request_hash, lapses_at }
+    fn from(Request { by, lapses_at }: Request) -> Self {
+        Self::Requested { by, lapses_at }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{aggregate::testing::given, testing};
-
-    fn request(expected: Option<PersonId>) -> Request {
-        Request {
-            client: testing::client(),
-            account_hash: AccountHash("a1".into()),
-            account: testing::sealed(),
-            expected,
-            return_url: None,
-            request_hash: KeyedHash("k:1".into()),
-            lapses_at: testing::at(600),
-        }
-    }
-
-    fn chosen(attempt: u32) -> Event {
-        Event::MethodChosen { method: Method::Microsoft, browser_hash: "b1".into(), attempt }
-    }
-
-    fn choose(browser: &str, now: i64) -> Command {
-        Command::Choose { method: Method::Microsoft, browser_hash: browser.into(), now: testing::at(now) }
-    }
-
-    fn authorize(attempt: u32, person: u128, now: i64) -> Command {
-        Command::Authorize {
-            attempt,
-            person: testing::person(person),
-            profile: testing::sealed(),
-            scopes: vec!["User.Read".into()],
-            expires_at: testing::at(5000),
-            now: testing::at(now),
-        }
-    }
-
-    fn authorized(attempt: u32, person: u128, provisional: bool) -> Event {
-        Event::Authorized {
-            attempt,
-            person: testing::person(person),
-            profile: testing::sealed(),
-            scopes: vec!["User.Read".into()],
-            expires_at: testing::at(5000),
-            provisional,
-        }
-    }
-
-    #[test]
-    fn the_expected_person_completes_the_sign_in_at_once() {
-        given::<SignIn>([request(Some(testing::person(1))).into(), chosen(1)])
-            .when(authorize(1, 1, 60))
-            .then([authorized(1, 1, false), Event::Completed { person: testing::person(1) }]);
-    }
-
-    #[test]
-    fn where_nobody_was_expected_the_client_has_to_confirm() {
-        given::<SignIn>([request(None).into(), chosen(1)])
-            .when(authorize(1, 1, 60))
-            .then([authorized(1, 1, true)]);
-        given::<SignIn>([request(None).into(), chosen(1), authorized(1, 1, true)])
-            .when(Command::Confirm { attempt: 1, now: testing::at(90) })
-            .then([
-                Event::Confirmed { by: testing::client() },
-                Event::Completed { person: testing::person(1) },
-            ]);
-    }
-
-    #[test]
-    fn a_second_browser_is_refused_and_the_first_may_try_again() {
-        given::<SignIn>([request(None).into(), chosen(1)])
-            .when(choose("b2", 10))
-            .refused(Refusal::OtherBrowser);
-        given::<SignIn>([request(None).into(), chosen(1)]).when(choose("b1", 10)).then([chosen(2)]);
-    }
-
-    #[test]
-    fn somebody_else_than_expected_brings_nothing() {
-        given::<SignIn>([request(Some(testing::person(1))).into(), chosen(1)])
-            .when(authorize(1, 2, 60))
-            .refused(Refusal::WrongPerson);
-    }
-
-    #[test]
-    fn an_older_attempt_brings_nothing() {
-        given::<SignIn>([request(None).into(), chosen(1), chosen(2)])
-            .when(authorize(1, 1, 60))
-            .refused(Refusal::StaleAttempt);
-    }
-
-    #[test]
-    fn a_link_lapses_after_its_time() {
-        given::<SignIn>([request(None).into()]).when(choose("b1", 600)).refused(Refusal::Lapsed);
-        given::<SignIn>([request(None).into(), chosen(1)])
-            .when(authorize(1, 1, 600))
-            .refused(Refusal::Lapsed);
-        let lapse = Command::Lapse { now: testing::at(600) };
-        given::<SignIn>([request(None).into()]).when(lapse.clone()).then([Event::Lapsed {}]);
-        given::<SignIn>([request(None).into(), Event::Lapsed {}]).when(lapse).then([]);
-        given::<SignIn>([request(None).into()]).when(Command::Lapse { now: testing::at(599) }).then([]);
-    }
-
-    #[test]
-    fn a_confirmation_of_an_attempt_that_another_overtook_is_refused() {
-        let confirm = Command::Confirm { attempt: 1, now: testing::at(90) };
-        let overtaken = [request(None).into(), chosen(1), authorized(1, 1, true), chosen(2)];
-        given::<SignIn>(overtaken.clone()).when(confirm.clone()).refused(Refusal::StaleAttempt);
-        given::<SignIn>(overtaken.into_iter().chain([authorized(2, 2, true)]))
-            .when(confirm)
-            .refused(Refusal::StaleAttempt);
-    }
-
-    #[test]
-    fn only_an_ended_sign_in_is_settled_and_once() {
-        given::<SignIn>([request(None).into()]).when(Command::Settle).then([]);
-        given::<SignIn>([request(None).into(), Event::Lapsed {}])
-            .when(Command::Settle)
-            .then([Event::Settled {}]);
-        given::<SignIn>([request(None).into(), Event::Lapsed {}, Event::Settled {}])
-            .when(Command::Settle)
-            .then([]);
-    }
-
-    #[test]
-    fn a_completed_sign_in_is_over() {
-        let completed = Event::Completed { person: testing::person(1) };
-        let events =
-            [request(Some(testing::person(1))).into(), chosen(1), authorized(1, 1, false), completed];
-        given::<SignIn>(events.clone()).when(choose("b1", 10)).refused(Refusal::Completed);
-        given::<SignIn>(events.clone()).when(Command::Confirm { attempt: 1, now: testing::at(9) }).then([]);
-        given::<SignIn>(events).when(Command::Lapse { now: testing::at(900) }).then([]);
-    }
-}
+mod tests;

@@ -14,6 +14,18 @@ pub struct Tenant {
     pub admission: Admission,
     /// The surfaces whose breaker is open.
     pub breakers: BTreeSet<Surface>,
+    pub consent: Consent,
+}
+
+/// What is known of an administrator's consent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consent {
+    #[default]
+    Unknown,
+    /// A browser brought word of it. That proves nothing, but it is worth another try.
+    Reported,
+    /// A sign-in after that really brought the scopes.
+    Granted,
 }
 
 /// What an operator said about a tenant.
@@ -52,6 +64,11 @@ pub enum Command {
     CloseBreaker {
         surface: Surface,
     },
+    ReportConsent,
+    /// A sign-in returned these scopes.
+    GrantConsent {
+        scopes: BTreeSet<String>,
+    },
 }
 
 /// What can happen to a tenant, by the names it is stored under.
@@ -68,6 +85,12 @@ pub enum Event {
     BreakerOpened { surface: Surface, unknowns: u32 },
     #[serde(rename = "tenant.breaker-closed.v1")]
     BreakerClosed { surface: Surface },
+    /// A browser came back from Microsoft saying that an administrator consented.
+    #[serde(rename = "tenant.consent-reported.v1")]
+    ConsentReported {},
+    /// The first sign-in after that brought these scopes.
+    #[serde(rename = "tenant.consent-granted.v1")]
+    ConsentGranted { scopes: BTreeSet<String> },
 }
 
 /// A tenant refuses nothing.
@@ -91,6 +114,10 @@ impl Aggregate for Tenant {
             Command::CloseBreaker { surface } if self.breakers.contains(&surface) => {
                 vec![Event::BreakerClosed { surface }]
             }
+            Command::ReportConsent => vec![Event::ConsentReported {}],
+            Command::GrantConsent { scopes } if self.consent == Consent::Reported => {
+                vec![Event::ConsentGranted { scopes }]
+            }
             _ => vec![],
         })
     }
@@ -102,6 +129,8 @@ impl Aggregate for Tenant {
             Event::Blocked {} => self.admission = Admission::Blocked,
             Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(surface),
             Event::BreakerClosed { surface } => _ = self.breakers.remove(&surface),
+            Event::ConsentReported {} => self.consent = Consent::Reported,
+            Event::ConsentGranted { .. } => self.consent = Consent::Granted,
         }
         self
     }
@@ -126,6 +155,16 @@ mod tests {
         given::<Tenant>([Event::Admitted {}, Event::Blocked {}])
             .when(Command::Admit)
             .then([Event::Admitted {}]);
+    }
+
+    #[test]
+    fn reported_consent_is_granted_by_the_first_sign_in_that_brings_the_scopes() {
+        let scopes = BTreeSet::from(["User.Read".to_owned()]);
+        let grant = Command::GrantConsent { scopes: scopes.clone() };
+        let granted = Event::ConsentGranted { scopes };
+        given::<Tenant>([]).when(grant.clone()).then([]);
+        given::<Tenant>([Event::ConsentReported {}]).when(grant.clone()).then([granted.clone()]);
+        given::<Tenant>([Event::ConsentReported {}, granted]).when(grant).then([]);
     }
 
     #[test]

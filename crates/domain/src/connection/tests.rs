@@ -9,8 +9,7 @@ fn link(sign_in: u128) -> Command {
         person_key: Uuid::from_u128(7),
         profile: testing::sealed(),
         sign_in: testing::sign_in(sign_in),
-        scopes: vec!["ChatMessage.Send".into()],
-        expires_at: testing::at(3600),
+        tokens: Some(FirstTokens { scopes: vec!["ChatMessage.Send".into()], expires_at: testing::at(3600) }),
     })
 }
 
@@ -109,8 +108,7 @@ fn a_person_keeps_the_key_that_their_data_is_sealed_under() {
         person_key: Uuid::from_u128(8),
         profile: testing::sealed(),
         sign_in: testing::sign_in(2),
-        scopes: vec![],
-        expires_at: testing::at(1),
+        tokens: None,
     });
     given::<Connection>([linked(1), issued(1, 1), Event::Unlinked {}])
         .when(other)
@@ -215,4 +213,36 @@ fn an_unlinked_persons_tokens_are_destroyed_once() {
 fn what_is_not_linked_cannot_be_unlinked() {
     given::<Connection>([]).when(Command::Unlink).refused(Refusal::NotLinked);
     given::<Connection>([linked(1), issued(1, 1)]).when(Command::Unlink).then([Event::Unlinked {}]);
+}
+
+fn link_by_password(sign_in: u128) -> Command {
+    let Command::Link(link) = link(sign_in) else { unreachable!() };
+    Command::Link(Link { tokens: None, ..link })
+}
+
+#[test]
+fn who_came_by_password_is_linked_without_a_grant() {
+    given::<Connection>([]).when(link_by_password(1)).then([linked(1)]);
+    given::<Connection>([linked(1)]).when(link_by_password(2)).then([]);
+    assert_eq!(Connection::default().evolve(linked(1)).status, Status::Linked);
+}
+
+#[test]
+fn a_password_takes_nothing_from_a_grant_and_links_again_who_was_unlinked() {
+    given::<Connection>([linked(1), issued(1, 1)]).when(link_by_password(2)).then([]);
+    let unlinked = [linked(1), issued(1, 1), Event::Unlinked {}];
+    given::<Connection>(unlinked.clone()).when(link_by_password(2)).then([linked(2)]);
+    let again = unlinked.into_iter().chain([linked(2)]).fold(Connection::default(), Connection::evolve);
+    assert_eq!((again.status, again.grant.map(|grant| grant.number)), (Status::Linked, Some(1)));
+}
+
+#[test]
+fn the_sign_in_asked_for_last_counts_and_knows_the_one_before_it() {
+    let begun = |n| Event::SignInBegun { sign_in: testing::sign_in(n) };
+    let begin = |n| Command::BeginSignIn { sign_in: testing::sign_in(n) };
+    given::<Connection>([begun(1)]).when(begin(1)).then([]);
+    given::<Connection>([begun(1)]).when(begin(2)).then([begun(2)]);
+    let connection = [begun(1), begun(2)].into_iter().fold(Connection::default(), Connection::evolve);
+    let newest = Begun { sign_in: testing::sign_in(2), former: Some(testing::sign_in(1)) };
+    assert_eq!(connection.begun, Some(newest));
 }
