@@ -12,8 +12,8 @@ use std::{
 
 use chancery::http::v1::submission;
 use domain::{
-    Aggregate, Metadata, account, aggregate, audit, client, connection, hub, intake, lane, message, shard,
-    sign_in, tenant,
+    Aggregate, Metadata, account, aggregate, attempts, audit, client, connection, hub, intake, lane, message,
+    shard, sign_in, tenant,
 };
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,7 @@ struct Kind {
 fn events() -> BTreeMap<String, Kind> {
     let mut events = BTreeMap::new();
     events.extend(of::<account::Account>());
+    events.extend(of::<attempts::Attempts>());
     events.extend(of::<audit::Audit>());
     events.extend(of::<client::Client>());
     events.extend(of::<connection::Connection>());

@@ -255,5 +255,5 @@ async fn the_same_request_brings_the_same_link_and_another_one_under_its_key_is_
     assert_eq!((first.status, &first.body["url"]), (again.status, &again.body["url"]));
     let other = world.api.post("/v1/sign-ins", &key, &wish("u-1002", None)).await;
     other.is_problem(422, "idempotency-key-reused");
-    assert_eq!(world.recorded("signin.requested.v1").await, 1);
+    assert_eq!(world.recorded("signin.requested.v2").await, 1);
 }

@@ -28,7 +28,7 @@ async fn nothing_came_of(world: &World, link: &Link, why: &str) {
     let events = world.events().await;
     let stream = format!("signin-{}", link.id);
     let names: Vec<_> = events.iter().filter(|it| it.stream == stream).map(|it| it.name.as_str()).collect();
-    assert_eq!(names, ["signin.requested.v1", "signin.method-chosen.v1", "signin.failed.v1"], "{why}");
+    assert_eq!(names, ["signin.requested.v2", "signin.method-chosen.v1", "signin.failed.v1"], "{why}");
     let beyond = |name: &str| name.starts_with("account.") || name.starts_with("connection.");
     assert!(!events.iter().any(|it| beyond(&it.name)), "{why}");
     let shown = world.api.sign_in(&link.id).await;

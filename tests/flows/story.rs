@@ -23,7 +23,7 @@ async fn a_person_is_linked_and_written_to_and_all_of_it_is_on_record() {
 
     assert_eq!(world.microsoft.texts(ADA), ["Your check-in is due today.", "Still due."]);
     insta::assert_snapshot!(history(&world.events().await), @r#"
-    signin.requested.v1 by client/product: client="product"
+    signin.requested.v2 by client/product:
     signin.method-chosen.v1 by person: attempt=1 method="microsoft"
     signin.authorized.v1 by person: attempt=1 provisional=false
     signin.completed.v1 by person:

@@ -284,6 +284,7 @@ mod tests {
         metrics.messages(messages::Status::ALL.map(|status| (status.name().to_owned(), 1)).into());
         let linked = [
             Status::Absent,
+            Status::Linked,
             Status::Active,
             Status::ReauthorizationRequired,
             Status::ConsentRequired,

@@ -31,6 +31,7 @@ use crate::{
 static RULES: Rules = Rules {
     owned: &[
         "account",
+        "attempts",
         "audit",
         "client",
         "connection",

@@ -168,8 +168,11 @@ impl Projection for Connections {
                 None,
                 Event::Connection { event: connection::Event::Linked { person, profile, .. }, at, .. },
             ) => {
-                let row =
-                    ConnectionRow { profile: Some(profile.clone()), ..ConnectionRow::new(*person, *at) };
+                let row = ConnectionRow {
+                    profile: Some(profile.clone()),
+                    status: Status::Linked,
+                    ..ConnectionRow::new(*person, *at)
+                };
                 Some(Row::Connection(Box::new(row)))
             }
             // A completed sign-in is recorded in the account's stream first, then in the connection's.
@@ -198,6 +201,7 @@ impl Projection for Connections {
 pub fn status_name(status: Status) -> &'static str {
     match status {
         Status::Absent => "absent",
+        Status::Linked => "linked",
         Status::Active => "active",
         Status::ReauthorizationRequired => "reauthorization_required",
         Status::ConsentRequired => "consent_required",
@@ -214,6 +218,7 @@ impl TenantRow {
             tenant::Event::Blocked {} => Self { admission: Admission::Blocked, ..self },
             tenant::Event::BreakerOpened { .. } => Self { breaker_open: true, ..self },
             tenant::Event::BreakerClosed { .. } => Self { breaker_open: false, ..self },
+            tenant::Event::ConsentReported {} | tenant::Event::ConsentGranted { .. } => self,
         }
     }
 }
@@ -258,6 +263,9 @@ impl ConnectionRow {
                 if self.grant.is_none() {
                     self.linked_at = at;
                 }
+                if matches!(self.status, Status::Absent | Status::Unlinked) {
+                    self.status = Status::Linked;
+                }
             }
             connection::Event::TokenIssued { grant, grant_number, generation, scopes, expires_at } => {
                 (self.status, self.why, self.diagnosis) = (Status::Active, None, None);
@@ -284,7 +292,9 @@ impl ConnectionRow {
                     grant.expired = true;
                 }
             }
-            connection::Event::RefreshStarted { .. } | connection::Event::TokensDestroyed { .. } => {}
+            connection::Event::SignInBegun { .. }
+            | connection::Event::RefreshStarted { .. }
+            | connection::Event::TokensDestroyed { .. } => {}
             connection::Event::RefreshFailed { diagnosis, .. } => self.diagnosis = Some(diagnosis.clone()),
             connection::Event::ReauthorizationRequired { why, diagnosis, .. } => {
                 self.end(Status::ReauthorizationRequired, Some(*why), Some(diagnosis));

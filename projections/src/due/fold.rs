@@ -116,19 +116,23 @@ pub(super) fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Op
         row.map(|row| ConnectionRow { status, claim_open: false, ..row })
     };
     match event {
-        connection::Event::Linked { person, sign_in, .. } => Some(row.unwrap_or(ConnectionRow {
-            person: *person,
-            status: Status::Absent,
-            grant: *sign_in,
-            grant_number: 0,
-            generation: 0,
-            expires_at: Timestamp::default(),
-            expired: true,
-            issued_at: Timestamp::default(),
-            claim_open: false,
-            refresh_not_before: None,
-            to_destroy: false,
-        })),
+        connection::Event::Linked { person, sign_in, .. } => {
+            let row = row.unwrap_or(ConnectionRow {
+                person: *person,
+                status: Status::Absent,
+                grant: *sign_in,
+                grant_number: 0,
+                generation: 0,
+                expires_at: Timestamp::default(),
+                expired: true,
+                issued_at: Timestamp::default(),
+                claim_open: false,
+                refresh_not_before: None,
+                to_destroy: false,
+            });
+            let anew = matches!(row.status, Status::Absent | Status::Unlinked);
+            Some(ConnectionRow { status: if anew { Status::Linked } else { row.status }, ..row })
+        }
         connection::Event::TokenIssued { grant, grant_number, generation, expires_at, .. } => {
             row.map(|row| ConnectionRow {
                 person: row.person,
@@ -164,12 +168,17 @@ pub(super) fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Op
         connection::Event::ConsentRequired { .. } => end(row, Status::ConsentRequired),
         connection::Event::Suspended { .. } => end(row, Status::Suspended),
         connection::Event::Unlinked {} => {
-            end(row, Status::Unlinked).map(|row| ConnectionRow { to_destroy: row.grant_number > 0, ..row })
+            // Who was linked by a password has no grant, or one whose tokens were seen to when it ended.
+            let had_grant = |row: &ConnectionRow| row.grant_number > 0 && row.status != Status::Linked;
+            let to_destroy = row.as_ref().is_some_and(|row| row.to_destroy || had_grant(row));
+            end(row, Status::Unlinked).map(|row| ConnectionRow { to_destroy, ..row })
         }
         connection::Event::TokensDestroyed { .. } => {
             row.map(|row| ConnectionRow { to_destroy: false, ..row })
         }
-        connection::Event::ChatFound { .. } | connection::Event::ChatLost { .. } => row,
+        connection::Event::SignInBegun { .. }
+        | connection::Event::ChatFound { .. }
+        | connection::Event::ChatLost { .. } => row,
     }
 }
 
@@ -181,6 +190,7 @@ pub(super) fn evolve_sign_in(row: Option<SignInRow>, event: &Event) -> Option<Si
             }
             sign_in::Event::Completed { .. }
             | sign_in::Event::Lapsed {}
+            | sign_in::Event::Voided { .. }
             | sign_in::Event::Failed { why: FailureReason::AccountLinkedElsewhere, .. } => {
                 row.map(|row| SignInRow { ended: true, ..row })
             }

@@ -269,7 +269,7 @@ impl Projection for Due {
             ],
             Row::Message(row) => vec![Value::Text(row.lane.to_string()), number(row.position)],
             Row::Connection(row) => {
-                let live = row.status != Status::Unlinked && !row.expired;
+                let live = !matches!(row.status, Status::Unlinked | Status::Linked) && !row.expired;
                 let active = row.status == Status::Active;
                 vec![
                     number(row.grant_number),

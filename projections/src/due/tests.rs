@@ -6,7 +6,7 @@ use domain::{
     Aggregate as _, Diagnosis,
     connection::{Event as OfConnection, ReauthorizationReason},
     lane::{Command, Outcome, RejectReason},
-    sign_in::{Event as OfSignIn, FailureReason},
+    sign_in::{By, ByClient, Event as OfSignIn, FailureReason},
 };
 use uuid::Uuid;
 
@@ -285,15 +285,15 @@ fn in_sign_in(n: u128, event: &OfSignIn) -> Told {
 }
 
 fn requested(n: u128, lapses: i64) -> Told {
-    let event = OfSignIn::Requested {
+    let by = ByClient {
         client: client("okr"),
         account_hash: account("alice"),
         account: sealed("alice"),
         expected: None,
         return_url: None,
         request_hash: domain::KeyedHash("k:1".into()),
-        lapses_at: at(lapses),
     };
+    let event = OfSignIn::Requested { by: By::Client(Box::new(by)), lapses_at: at(lapses) };
     in_sign_in(n, &event)
 }
 
@@ -302,7 +302,7 @@ async fn a_sign_in_is_due_when_it_ends_or_its_time_is_over_until_it_is_settled()
     let completed = |n| in_sign_in(n, &OfSignIn::Completed { person: person(n) });
     let failed = |n, why| {
         let (attempt, diagnosis) = (1, diagnosis("access_denied"));
-        in_sign_in(n, &OfSignIn::Failed { attempt, why, diagnosis })
+        in_sign_in(n, &OfSignIn::Failed { attempt, why, diagnosis, came: None })
     };
     let events = [
         requested(1, 600),

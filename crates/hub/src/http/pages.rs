@@ -151,6 +151,7 @@ fn beyond(hub: &Hub, state: &SignIn, browser: Option<&str>) -> Option<Said> {
     match state.stage {
         Stage::Absent => Some(Said::NotOurs),
         Stage::Completed => Some(Said::Done),
+        Stage::Voided => Some(Said::Voided),
         Stage::Refused => Some(Said::Failed(FailureReason::AccountLinkedElsewhere, String::new())),
         _ if !state.is_open(hub.clock.now()) => Some(Said::Lapsed),
         _ if sign_ins::is_bound_elsewhere(state, hash.as_deref()) => Some(Said::OtherBrowser),
@@ -165,6 +166,7 @@ enum Said {
     NoCookie,
     OtherBrowser,
     Lapsed,
+    Voided,
     Stale,
     /// Why, and where to try again; empty where that makes no sense.
     Failed(FailureReason, String),
@@ -173,8 +175,9 @@ enum Said {
 impl From<Refusal> for Said {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NoSuchSignIn => Self::NotOurs,
+            Refusal::NoSuchSignIn | Refusal::NotOffered => Self::NotOurs,
             Refusal::Lapsed => Self::Lapsed,
+            Refusal::Voided => Self::Voided,
             Refusal::OtherBrowser => Self::OtherBrowser,
             Refusal::Completed => Self::Done,
             Refusal::StaleAttempt | Refusal::NothingToConfirm => Self::Stale,
@@ -210,6 +213,11 @@ impl Said {
                 StatusCode::GONE,
                 "This link is too old",
                 "Links are good for a few minutes only. Ask for a new one where you got it.",
+            ),
+            Self::Voided => (
+                StatusCode::GONE,
+                "This link does not count any more",
+                "You typed login again since, or the code was wrong too often. Use the newest link in your chat with the bot, or type login there.",
             ),
             Self::Stale => (
                 StatusCode::CONFLICT,
@@ -259,6 +267,14 @@ fn failure_text(why: FailureReason) -> &'static str {
         }
         FailureReason::AccountLinkedElsewhere => {
             "This account of the product is connected to somebody else. It has to be disconnected there first."
+        }
+        FailureReason::WrongPassword => "The user name or the password is wrong.",
+        FailureReason::SecondFactorRequired => "Please enter the code of your second factor as well.",
+        FailureReason::TooManyAttempts => {
+            "Too many passwords were tried. Please wait a quarter of an hour, or sign in with Office 365."
+        }
+        FailureReason::ProductUnavailable => {
+            "The password could not be checked just now. Please try again in a moment."
         }
     }
 }

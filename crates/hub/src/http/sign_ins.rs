@@ -146,7 +146,7 @@ async fn show(
     ApiPath(SignInPath { id }): ApiPath<SignInPath>,
 ) -> Result<axum::Json<SignInView>, ApiError> {
     let state = hub.commands.load::<SignIn>(id).await.map_err(anyhow::Error::from)?.state;
-    let request = state.request.as_ref().filter(|request| request.client == caller.client);
+    let request = state.request.as_ref().filter(|request| request.client() == Some(&caller.client));
     let request = request.ok_or_else(no_such_sign_in)?;
     let status = match state.stage {
         Stage::Completed => SignInStatus::Completed,

@@ -12,7 +12,7 @@ use domain::{
     aggregate::decode,
     connection::{self, Connection},
     lane::Lane,
-    sign_in::SignIn,
+    sign_in::{Request, SignIn},
 };
 use projections::{
     connections::{Key, Row},
@@ -131,19 +131,19 @@ async fn start(hub: &Hub, person: PersonId, account: Option<AccountHash>) -> Res
     let (sign_ins, grants) = grants(hub, id).await?;
     for sign_in in sign_ins {
         let request = hub.commands.load::<SignIn>(sign_in).await?.state.request;
-        accounts.extend(request.map(|request| request.account_hash));
+        accounts.extend(request.and_then(|request| Some(request.of_client()?.account_hash.clone())));
     }
     let accounts = accounts.into_iter().take(ACCOUNTS_MAX).collect();
     let (connection, lane) = (Some(u64::MAX), Some(u64::MAX));
     Ok(Cursor { before: u64::MAX, connection, lane, accounts, grants, sign_ins: BTreeSet::new() })
 }
 
-/// The sign-ins that brought this person's grants, and the grants' numbers.
+/// The sign-ins that brought this person's grants or were asked for in the chat, and the grants' numbers.
 async fn grants(hub: &Hub, id: ConnectionId) -> Result<(Vec<SignInId>, Grants)> {
     let (mut sign_ins, mut numbers) = (Vec::new(), Grants::new());
     let mut reader = Backward::new(hub, stream::<Connection>(id), Some(u64::MAX));
     while let Some(recorded) = reader.next().await? {
-        sign_ins.extend(linking(&recorded)?);
+        sign_ins.extend(signing_in(&recorded)?);
         numbers.extend(numbering(&recorded)?);
     }
     Ok((sign_ins, numbers))
@@ -160,14 +160,17 @@ fn numbering(recorded: &Recorded) -> Result<Option<(SignInId, u64)>> {
     })
 }
 
-/// The sign-in that an event of a connection says it was linked by.
-fn linking(recorded: &Recorded) -> Result<Option<SignInId>> {
+/// The sign-in that an event of a connection says the person was linked by, or asked for.
+fn signing_in(recorded: &Recorded) -> Result<Option<SignInId>> {
     // Looked at by name first: most events are refreshes.
-    if !recorded.name.starts_with("connection.linked.") {
+    if !["connection.linked.", "connection.sign-in-begun."].iter().any(|name| recorded.name.starts_with(name))
+    {
         return Ok(None);
     }
     Ok(match decode::<Connection>(&recorded.name, &recorded.data)? {
-        connection::Event::Linked { sign_in, .. } => Some(sign_in),
+        connection::Event::Linked { sign_in, .. } | connection::Event::SignInBegun { sign_in } => {
+            Some(sign_in)
+        }
         _ => None,
     })
 }
@@ -189,13 +192,13 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// With the sign-ins that brought the grants among these events.
+    /// With the sign-ins that these events name.
     async fn connection(&self, from: Option<u64>) -> Result<(Vec<Entry>, BTreeSet<SignInId>)> {
         let mut sign_ins = BTreeSet::new();
         let stream = stream::<Connection>(self.person.connection());
         let entries = self
             .stream(stream, from, |recorded| {
-                sign_ins.extend(linking(recorded)?);
+                sign_ins.extend(signing_in(recorded)?);
                 let event = decode::<Connection>(&recorded.name, &recorded.data)?;
                 Ok(Some(sentences::connection(&event, self.grants)))
             })
@@ -224,13 +227,16 @@ impl Teller<'_> {
     }
 
     async fn sign_in(&self, id: SignInId) -> Result<Vec<Entry>> {
-        let authorized = self.hub.commands.load::<SignIn>(id).await?.state.authorized;
-        if authorized.is_none_or(|authorized| authorized.person != self.person) {
+        let SignIn { request, authorized, .. } = self.hub.commands.load::<SignIn>(id).await?.state;
+        let asked = request.as_ref().and_then(Request::of_bot).map(|by| by.person);
+        let came = authorized.as_ref().map(|authorized| authorized.person);
+        if came.or(asked) != Some(self.person) {
             return Ok(Vec::new());
         }
+        let grant = authorized.and_then(|authorized| authorized.grant).map(|_| id);
         let tell = |recorded: &Recorded| {
             let told = sentences::sign_in(&decode::<SignIn>(&recorded.name, &recorded.data)?);
-            Ok(Some(Told { grant: Some(id), ..told }))
+            Ok(Some(Told { grant, ..told }))
         };
         self.stream(stream::<SignIn>(id), Some(u64::MAX), tell).await
     }

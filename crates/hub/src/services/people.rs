@@ -121,6 +121,44 @@ pub async fn unlink(
     unlink_person(hub, &context, person, unlinked).await
 }
 
+/// What came of a person's wish to be linked no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedOut {
+    Done,
+    /// There was no link.
+    NotLinked,
+}
+
+/// Ends a person's link and those of all their accounts, because the person said so. Safe to repeat; `cause` is the
+/// activity that said it.
+pub async fn logout(hub: &Hub, person: PersonId, cause: Uuid) -> Result<LoggedOut, NotUnlinked> {
+    let context = Context { actor: "person".to_owned(), ..Context::hub("", cause.to_string()) };
+    let context = context.of_tenant(person.tenant);
+    let id = person.connection();
+    let before = hub.commands.load::<Connection>(id).await.map_err(anyhow::Error::from)?;
+    hub.connections.wait_for(before.position, WAIT_MAX).await?;
+    let accounts = match hub.connections.get(Key::Connection(id)).await? {
+        Some(Row::Connection(row)) => row.accounts.into_keys().collect(),
+        _ => Vec::new(),
+    };
+    let linked = !matches!(before.state.status, Status::Absent | Status::Unlinked);
+    if !linked && accounts.is_empty() {
+        return Ok(LoggedOut::NotLinked);
+    }
+    let mut unlinked = before.position;
+    for account in accounts {
+        let command_id = CommandId::new(format!("logout/{cause}"));
+        let command = account::Command::Unlink;
+        match hub.commands.execute::<Account>(account, &command_id, &context, command).await {
+            Ok(done) => unlinked = unlinked.max(done.after().position),
+            Err(Failure::Refused(account::Refusal::NotLinked)) => {}
+            Err(error) => return Err(NotUnlinked::Trouble(error.into())),
+        }
+    }
+    unlink_person(hub, &context, person, unlinked).await?;
+    Ok(LoggedOut::Done)
+}
+
 /// Ends the person's link unless another account needs it. Answers the position of the last thing that was recorded.
 async fn unlink_person(
     hub: &Hub,

@@ -63,6 +63,8 @@ pub struct ConnectionView {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionStatus {
+    /// By the product's password: there is no Microsoft token.
+    Linked,
     Active,
     ReauthorizationRequired,
     ConsentRequired,
@@ -75,6 +77,7 @@ impl ConnectionStatus {
     fn of(status: Status) -> Option<Self> {
         match status {
             Status::Absent => None,
+            Status::Linked => Some(Self::Linked),
             Status::Active => Some(Self::Active),
             Status::ReauthorizationRequired => Some(Self::ReauthorizationRequired),
             Status::ConsentRequired => Some(Self::ConsentRequired),
@@ -85,6 +88,7 @@ impl ConnectionStatus {
 
     fn name(self) -> &'static str {
         status_name(match self {
+            Self::Linked => Status::Linked,
             Self::Active => Status::Active,
             Self::ReauthorizationRequired => Status::ReauthorizationRequired,
             Self::ConsentRequired => Status::ConsentRequired,

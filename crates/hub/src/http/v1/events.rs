@@ -31,8 +31,18 @@ use crate::{
 };
 
 /// What may be seen at all; neither the vault nor what outsiders submit is among it.
-const CATEGORIES: [&str; 9] =
-    ["account", "audit", "client", "connection", "lane", "message", "rejection", "signin", "tenant"];
+const CATEGORIES: [&str; 10] = [
+    "account",
+    "attempts",
+    "audit",
+    "client",
+    "connection",
+    "lane",
+    "message",
+    "rejection",
+    "signin",
+    "tenant",
+];
 /// Silence ends after this with a comment, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A tail ends after this, and its client comes back with its key: a revoked key is of use no longer than that.

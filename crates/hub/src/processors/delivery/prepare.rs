@@ -129,7 +129,10 @@ async fn park_broken(hub: &Hub, turn: &Turn, status: Status) -> Result<Outcome> 
         Status::ConsentRequired => ParkReason::ConsentRequired,
         Status::Suspended => ParkReason::Suspended,
         Status::Unlinked | Status::Absent => ParkReason::Unlinked,
-        Status::ReauthorizationRequired | Status::Active => ParkReason::ReauthorizationRequired,
+        // Without a token only a sign-in at Microsoft makes Graph's way one.
+        Status::ReauthorizationRequired | Status::Active | Status::Linked => {
+            ParkReason::ReauthorizationRequired
+        }
     };
     park(hub, turn, why, Diagnosis::default()).await
 }

@@ -7,7 +7,7 @@ use domain::{
     connection::{self, FailureClass},
     lane::{self, Surface},
     message::Kind,
-    sign_in,
+    sign_in::{self, By},
 };
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ pub(super) fn connection(event: &connection::Event, grants: &Grants) -> Told {
     let token_of = |grant, generation| named(grants, grant, Some(generation));
     match event {
         Event::Linked { sign_in, .. } => of(*sign_in, None, "The person was linked."),
+        Event::SignInBegun { .. } => told("The person asked the bot for a sign-in."),
         Event::TokenIssued { grant, grant_number, generation, scopes, expires_at } => {
             let scopes = plain(scopes);
             let text = format!(
@@ -133,8 +134,11 @@ pub(super) fn account(event: &account::Event) -> Told {
 pub(super) fn sign_in(event: &sign_in::Event) -> Told {
     use sign_in::Event;
     match event {
-        Event::Requested { client, lapses_at, .. } => {
-            told(format!("A sign-in link was made for {client}, good until {lapses_at}."))
+        Event::Requested { by: By::Client(by), lapses_at } => {
+            told(format!("A sign-in link was made for {}, good until {lapses_at}.", by.client))
+        }
+        Event::Requested { by: By::Bot(_), lapses_at } => {
+            told(format!("The person asked the bot for a sign-in; the link was good until {lapses_at}."))
         }
         Event::MethodChosen { attempt, .. } => Told {
             attempt: Some(*attempt),
@@ -145,12 +149,22 @@ pub(super) fn sign_in(event: &sign_in::Event) -> Told {
             let text = format!("The person signed in and consented to {}.{then}", plain(scopes));
             Told { attempt: Some(*attempt), ..told(text) }
         }
-        Event::Confirmed { by } => told(format!("{by} confirmed that the browser was its user's.")),
+        Event::PasswordAccepted { attempt, .. } => Told {
+            attempt: Some(*attempt),
+            ..told("The product took the password. The person has to type the code to the bot.")
+        },
+        Event::CodeTried { attempt } => {
+            Told { attempt: Some(*attempt), ..told("A wrong code was typed to the bot.") }
+        }
+        Event::Confirmed { by: Some(by) } => told(format!("{by} confirmed that the browser was its user's.")),
+        Event::Confirmed { by: None } => told("The person typed the code to the bot."),
         Event::Completed { .. } => told("The sign-in was completed."),
-        Event::Failed { attempt, why, diagnosis } => {
-            let text = format!("Attempt {attempt} to sign in came to nothing: {}.", word(why));
+        Event::Failed { attempt, why, diagnosis, came } => {
+            let came = came.map(|came| format!(" It was {came}.")).unwrap_or_default();
+            let text = format!("Attempt {attempt} to sign in came to nothing: {}.{came}", word(why));
             because(Told { attempt: Some(*attempt), ..told(text) }, diagnosis)
         }
+        Event::Voided { why } => told(format!("The sign-in was called off: {}.", word(why))),
         Event::Lapsed {} => told("The sign-in's time was over."),
         Event::Settled {} => told("What the sign-in no longer needs was destroyed."),
     }

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use custody::{KeyName, SignInPurpose, TokenPair, VaultError};
 use domain::{
-    CommandId, Diagnosis, SignInId,
-    sign_in::{self, Command, FailureReason, SignIn, Stage},
+    CommandId, Diagnosis, PersonId, SignInId,
+    sign_in::{self, Command, FailureReason, Request, SignIn, Stage},
 };
 use microsoft::{Identity, Redeem, RedeemError, TokenFailure};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -53,9 +53,9 @@ pub async fn authorize(
     }
     let outcome = match brought(hub, id, attempt, &loaded, answer).await? {
         Ok(brought) => keep(hub, id, attempt, &loaded, brought).await?,
-        Err((why, diagnosis)) => {
+        Err(NotBrought { why, diagnosis, came }) => {
             let command_id = CommandId::new(format!("fail/{attempt}"));
-            let command = Command::Fail { attempt, why, diagnosis };
+            let command = Command::Fail { attempt, why, diagnosis, came };
             let done =
                 hub.commands.execute::<SignIn>(id, &command_id, &in_browser(id, &loaded), command).await?;
             hub.metrics.sign_in(SignInOutcome::Failed);
@@ -71,6 +71,7 @@ fn settled(hub: &Hub, id: SignInId, state: &SignIn, attempt: u32) -> Result<Opti
     Ok(match state.stage {
         Stage::Absent => Some(Outcome::Refused(sign_in::Refusal::NoSuchSignIn)),
         Stage::Lapsed => Some(Outcome::Refused(sign_in::Refusal::Lapsed)),
+        Stage::Voided => Some(Outcome::Refused(sign_in::Refusal::Voided)),
         Stage::Refused => Some(Outcome::Failed(FailureReason::AccountLinkedElsewhere)),
         Stage::Completed => Some(Outcome::Completed),
         _ if !state.is_open(hub.clock.now()) => Some(Outcome::Refused(sign_in::Refusal::Lapsed)),
@@ -88,7 +89,8 @@ fn settled(hub: &Hub, id: SignInId, state: &SignIn, attempt: u32) -> Result<Opti
 
 /// Where the browser carries the one-time code.
 fn return_to(hub: &Hub, id: SignInId, state: &SignIn) -> Result<Url> {
-    let url = state.request.as_ref().and_then(|request| request.return_url.as_deref());
+    let by = state.request.as_ref().and_then(Request::of_client);
+    let url = by.and_then(|by| by.return_url.as_deref());
     let mut url = Url::parse(url.context("a provisional sign-in has a return URL")?)?;
     let attempt = state.authorized.as_ref().map_or(0, |authorized| authorized.attempt);
     let code = hub.custody.sign_in_secret(SignInPurpose::Confirmation, id, attempt);
@@ -102,6 +104,19 @@ struct Brought {
     tokens: TokenPair,
 }
 
+/// Why an answer brought nothing; who came, where it was another one than expected.
+struct NotBrought {
+    why: FailureReason,
+    diagnosis: Diagnosis,
+    came: Option<PersonId>,
+}
+
+impl From<(FailureReason, Diagnosis)> for NotBrought {
+    fn from((why, diagnosis): (FailureReason, Diagnosis)) -> Self {
+        Self { why, diagnosis, came: None }
+    }
+}
+
 /// Redeems the code, and looks at who came.
 async fn brought(
     hub: &Hub,
@@ -109,10 +124,10 @@ async fn brought(
     attempt: u32,
     state: &SignIn,
     answer: Answer,
-) -> Result<Result<Brought, (FailureReason, Diagnosis)>> {
+) -> Result<Result<Brought, NotBrought>> {
     let code = match answer {
         Answer::Code(code) => code,
-        Answer::Error { error, aadsts } => return Ok(Err(declined(&error, aadsts))),
+        Answer::Error { error, aadsts } => return Ok(Err(declined(&error, aadsts).into())),
     };
     let nonce = hub.custody.sign_in_secret(SignInPurpose::Nonce, id, attempt);
     let redemption = Redeem {
@@ -123,17 +138,17 @@ async fn brought(
     };
     let signed_in = match hub.entra.redeem(redemption, hub.clock.now()).await {
         Ok(signed_in) => signed_in,
-        Err(error) => return Ok(Err(refused(&error))),
+        Err(error) => return Ok(Err(refused(&error).into())),
     };
     let person = signed_in.identity.person;
-    let expected = state.request.as_ref().and_then(|request| request.expected);
-    if expected.is_some_and(|expected| expected != person) {
-        return Ok(Err((FailureReason::WrongPerson, Diagnosis::default())));
+    let request = state.request.as_ref().context("a sign-in begins with a request")?;
+    if request.expected().is_some_and(|expected| expected != person) {
+        let (why, diagnosis) = (FailureReason::WrongPerson, Diagnosis::default());
+        return Ok(Err(NotBrought { why, diagnosis, came: Some(person) }));
     }
-    let client = state.request.as_ref().map(|request| &request.client).context("a sign-in has a client")?;
-    if !lets_in(hub, client, person.tenant).await? {
+    if !lets_in(hub, request.client(), person.tenant).await? {
         see_tenant(hub, id, person).await?;
-        return Ok(Err((FailureReason::TenantNotAdmitted, Diagnosis::default())));
+        return Ok(Err((FailureReason::TenantNotAdmitted, Diagnosis::default()).into()));
     }
     let mut identity = signed_in.identity;
     if identity.email.is_none() {
@@ -175,6 +190,7 @@ async fn keep(hub: &Hub, id: SignInId, attempt: u32, before: &SignIn, brought: B
         profile: seal(hub, &KeyName::SignIn(id), &place(&stream(id), "profile"), &profile).await?,
         scopes: tokens.scopes,
         expires_at: tokens.expires_at,
+        account: None,
         now: hub.clock.now(),
     };
     let context = in_browser(id, before).of_tenant(identity.person.tenant);

@@ -1,18 +1,20 @@
 //! The end of a sign-in: its account and its person are linked, or what it brought is destroyed.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use custody::{KeyName, Place, UnsealError};
 use domain::{
-    CommandId, PersonId, SignInId,
+    AccountHash, CommandId, PersonId, SignInId,
     account::{self, Account},
-    connection::{self, Connection, Link},
-    sign_in::{Authorized, Command, Request, SignIn, Stage},
+    connection::{self, Connection, FirstTokens, Link},
+    sign_in::{Authorized, By, Command, Request, SignIn, Stage},
     tenant::{self, Tenant},
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{following, link_id, of_client, place, seal, seal_profile, stream};
+use super::{
+    NAME, PRODUCT_ACCOUNT, Profile, following, link_id, of_client, place, seal, seal_profile, stream,
+};
 use crate::{
     commands::{Context, Done},
     hub::Hub,
@@ -25,7 +27,7 @@ use crate::{
 pub async fn finish(hub: &Hub, id: SignInId) -> Result<Stage> {
     let before = hub.commands.load::<SignIn>(id).await?;
     let (loaded, ended) = (before.state, before.last);
-    if loaded.settled || !matches!(loaded.stage, Stage::Completed | Stage::Refused | Stage::Lapsed) {
+    if loaded.settled || !loaded.has_ended() {
         return Ok(loaded.stage);
     }
     let stage = match (&loaded.request, &loaded.authorized) {
@@ -56,16 +58,21 @@ async fn link(
         return Ok(Stage::Completed);
     };
     let person = authorized.person;
-    let context = following(id, person).of_client(request.client.clone()).caused_by(completed);
+    let mut context = following(id, person).caused_by(completed);
+    if let Some(client) = request.client() {
+        context = context.of_client(client.clone());
+    }
     see_tenant(hub, id, person).await?;
     let connection = hub.commands.load::<Connection>(person.connection()).await?.state;
     let person_key = connection.person_key.unwrap_or_else(|| person.connection().first_person_key());
     hub.custody.create_person_key(person_key).await?;
-    match link_account(hub, id, request, person, person_key, &context, &plain.account).await? {
-        Some(linked) if linked != person => return refuse(hub, id, &context).await,
-        // Linked by this sign-in once, and unlinked since.
-        None => return Ok(Stage::Completed),
-        Some(_) => {}
+    if let Some((hash, account)) = &plain.account {
+        match link_account(hub, id, hash, person, person_key, &context, account).await? {
+            Some(linked) if linked != person => return refuse(hub, id, &context).await,
+            // Linked by this sign-in once, and unlinked since.
+            None => return Ok(Stage::Completed),
+            Some(_) => {}
+        }
     }
     let after = link_person(hub, id, authorized, person_key, &context, &plain.profile).await?;
     if let Some(former) = after.grant.filter(|grant| grant.id == id).and_then(|grant| grant.former) {
@@ -77,7 +84,7 @@ async fn link(
 
 /// What was sealed for the sign-in alone.
 struct Plain {
-    account: Zeroizing<Vec<u8>>,
+    account: Option<(AccountHash, Zeroizing<Vec<u8>>)>,
     profile: Zeroizing<Vec<u8>>,
 }
 
@@ -87,31 +94,55 @@ async fn unseal(
     id: SignInId,
     request: &Request,
     authorized: &Authorized,
-) -> Result<Option<Plain>, UnsealError> {
+) -> Result<Option<Plain>> {
     let stream = stream(id);
-    let account = hub.custody.unseal(&place(&stream, "account"), &request.account).await;
-    let profile = hub.custody.unseal(&place(&stream, "profile"), &authorized.profile).await;
-    match (account, profile) {
-        (Err(UnsealError::Destroyed), _) | (_, Err(UnsealError::Destroyed)) => Ok(None),
-        (account, profile) => Ok(Some(Plain { account: account?, profile: profile? })),
+    let account = match (&authorized.account, &request.by) {
+        (Some(product), _) => Some((&product.hash, PRODUCT_ACCOUNT, &product.account)),
+        (None, By::Client(by)) => Some((&by.account_hash, "account", &by.account)),
+        (None, By::Bot(_)) => None,
+    };
+    let account = match account {
+        Some((hash, field, sealed)) => match hub.custody.unseal(&place(&stream, field), sealed).await {
+            Ok(plain) => Some((hash.clone(), plain)),
+            Err(UnsealError::Destroyed) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        },
+        None => None,
+    };
+    let profile = match (&authorized.grant, &request.by) {
+        (Some(grant), _) => hub.custody.unseal(&place(&stream, "profile"), &grant.profile).await,
+        (None, By::Bot(by)) => hub.custody.unseal(&place(&stream, NAME), &by.name).await,
+        (None, By::Client(_)) => bail!("a client's sign-in brings a grant"),
+    };
+    match profile {
+        Ok(plain) if authorized.grant.is_some() => Ok(Some(Plain { account, profile: plain })),
+        Ok(name) => Ok(Some(Plain { account, profile: Zeroizing::new(named(&name)?) })),
+        Err(UnsealError::Destroyed) => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// All that is known of who came by a password: the name in Teams.
+fn named(name: &[u8]) -> Result<Vec<u8>> {
+    let name = Some(String::from_utf8_lossy(name).into_owned());
+    Ok(serde_json::to_vec(&Profile { name, user_principal_name: None, email: None, email_verified: false })?)
 }
 
 /// Whom the account belongs to then.
 async fn link_account(
     hub: &Hub,
     id: SignInId,
-    request: &Request,
+    hash: &AccountHash,
     person: PersonId,
     person_key: Uuid,
     context: &Context,
     plain: &[u8],
 ) -> Result<Option<PersonId>> {
-    let of_account = format!("account-{}", request.account_hash);
+    let of_account = format!("account-{hash}");
     let there = Place { purpose: "account", stream: &of_account, field: "account", generation: 0 };
     let account = seal(hub, &KeyName::Person(person_key), &there, plain).await?;
     let link = account::Command::Link { person, sign_in: id, account };
-    let done = hub.commands.execute::<Account>(&request.account_hash, &link_id(id), context, link).await?;
+    let done = hub.commands.execute::<Account>(hash, &link_id(id), context, link).await?;
     Ok(done.after().state.linked.as_ref().map(|linked| linked.person))
 }
 
@@ -130,8 +161,10 @@ async fn link_person(
         person_key,
         profile: seal_profile(hub, person, person_key, plain).await?,
         sign_in: id,
-        scopes: authorized.scopes.clone(),
-        expires_at: authorized.expires_at,
+        tokens: authorized
+            .grant
+            .as_ref()
+            .map(|grant| FirstTokens { scopes: grant.scopes.clone(), expires_at: grant.expires_at }),
     });
     let done = hub.commands.execute::<Connection>(person.connection(), &link_id(id), context, link).await?;
     if let Done::Appended { .. } = done {

@@ -6,13 +6,14 @@
 
 mod authorize;
 mod finish;
+mod in_chat;
 
 use anyhow::{Context as _, Result};
 use custody::{KeyName, Place, SignInPurpose};
 use domain::{
     AccountId, ClientId, CommandId, KeyedHash, PersonId, Sealed, SignInId, TenantId, Timestamp,
     client::Client,
-    sign_in::{self, Browser, Command, Method, Request, SignIn, Stage},
+    sign_in::{self, Browser, By, ByClient, Command, Method, Request, SignIn, Stage},
     tenant::Tenant,
 };
 use microsoft::{Authorize, Identity, entra};
@@ -25,6 +26,7 @@ use uuid::Uuid;
 
 pub use authorize::{Answer, Outcome, authorize};
 pub use finish::{finish, lapse};
+pub use in_chat::{CodeTried, InChat, as_code, begin_in_chat, try_code};
 
 use crate::{
     commands::{Context, Failure, Loaded},
@@ -35,6 +37,11 @@ use crate::{
 
 /// Where Microsoft sends the browser back to, under `public_url`.
 pub const CALLBACK: &str = "/sign-in/callback";
+
+/// The fields of a sign-in's events that are sealed under its own key: the person's name in Teams, and the account that the
+/// product named.
+const NAME: &str = "name";
+const PRODUCT_ACCOUNT: &str = "product-account";
 
 /// The redirect URI to be registered at Microsoft.
 pub fn redirect_uri(public_url: &Url) -> Url {
@@ -100,15 +107,15 @@ pub async fn invite(hub: &Hub, caller: &Caller, key: &str, wish: Wish) -> Result
     let account =
         seal(hub, &KeyName::SignIn(id), &place(&stream(id), "account"), wish.account.as_str().as_bytes())
             .await?;
-    let request = Request {
+    let by = By::Client(Box::new(ByClient {
         client: caller.client.clone(),
         account_hash: hub.custody.name_account(&wish.account),
         account,
         expected: wish.expected,
         return_url,
         request_hash: request_hash.clone(),
-        lapses_at: hub.clock.now() + hub.config.sign_in.link_life,
-    };
+    }));
+    let request = Request { by, lapses_at: hub.clock.now() + hub.config.sign_in.link_life };
     let context = Context::client(&caller.client, id.to_string());
     let done =
         hub.commands.execute::<SignIn>(id, &CommandId::new("request"), &context, Command::Ask(request)).await;
@@ -138,13 +145,16 @@ fn invitation(
     request_hash: &KeyedHash,
 ) -> Result<Invitation, NotInvited> {
     let request = loaded.state.request.as_ref().context("a sign-in begins with a request")?;
-    if request.request_hash != *request_hash {
+    if request.of_client().is_none_or(|by| by.request_hash != *request_hash) {
         return Err(NotInvited::KeyReused);
     }
+    Ok(leading_to(hub, id, request.lapses_at, loaded.position)?)
+}
+
+fn leading_to(hub: &Hub, id: SignInId, lapses_at: Timestamp, position: Position) -> Result<Invitation> {
     let secret = hub.custody.sign_in_secret(SignInPurpose::Link, id, 0);
-    let url = hub.config.server.public_url.join(&format!("/sign-in/{id}.{}", secret.expose_secret()));
-    let url = url.map_err(anyhow::Error::from)?;
-    Ok(Invitation { id, url, lapses_at: request.lapses_at, position: loaded.position })
+    let url = hub.config.server.public_url.join(&format!("/sign-in/{id}.{}", secret.expose_secret()))?;
+    Ok(Invitation { id, url, lapses_at, position })
 }
 
 /// The sign-in that a link leads to; `None` where the link is not one of ours.
@@ -188,11 +198,12 @@ pub async fn choose(hub: &Hub, id: SignInId, browser_hash: String) -> Result<Url
     Ok(url)
 }
 
-/// Whether this client may link people of the tenant now: nobody has blocked it, it is listed where that is needed, and it
-/// is one of the client's own where those are named.
-async fn lets_in(hub: &Hub, client: &ClientId, tenant: TenantId) -> Result<bool> {
+/// Whether people of the tenant may be linked now: nobody has blocked it, it is listed where that is needed, and it is one
+/// of the client's own where a client asked and those are named.
+async fn lets_in(hub: &Hub, client: Option<&ClientId>, tenant: TenantId) -> Result<bool> {
     let open = hub.config.sign_in.tenants == SignInTenants::Open;
     let admitted = hub.commands.load::<Tenant>(tenant).await?.state.admission.lets_in(open);
+    let Some(client) = client else { return Ok(admitted) };
     let profile = hub.commands.load::<Client>(client).await?.state.profile;
     let own = profile.and_then(|profile| profile.tenants).is_none_or(|tenants| tenants.contains(&tenant));
     Ok(admitted && own)
@@ -218,7 +229,7 @@ pub enum NotConfirmed {
 /// The client that asked for the link says that the browser was its user's, by the code that the browser brought it.
 pub async fn confirm(hub: &Hub, client: &ClientId, id: SignInId, code: &str) -> Result<(), NotConfirmed> {
     let state = hub.commands.load::<SignIn>(id).await.map_err(anyhow::Error::from)?.state;
-    if state.request.as_ref().is_none_or(|request| request.client != *client) {
+    if state.request.as_ref().and_then(Request::client) != Some(client) {
         return Err(NotConfirmed::NoSuchSignIn);
     }
     let attempt = state.authorized.as_ref().map(|authorized| authorized.attempt);
@@ -228,7 +239,7 @@ pub async fn confirm(hub: &Hub, client: &ClientId, id: SignInId, code: &str) -> 
     }
     let person = state.authorized.as_ref().map(|authorized| authorized.person);
     if let Some(person) = person
-        && !lets_in(hub, client, person.tenant).await?
+        && !lets_in(hub, Some(client), person.tenant).await?
     {
         return Err(NotConfirmed::TenantNotAdmitted);
     }
@@ -290,7 +301,7 @@ async fn seal(hub: &Hub, key: &KeyName, place: &Place<'_>, plain: &[u8]) -> Resu
 
 /// A named person signs in at their own tenant.
 fn expected_tenant(state: &SignIn) -> Option<TenantId> {
-    Some(state.request.as_ref()?.expected?.tenant)
+    Some(state.request.as_ref()?.expected()?.tenant)
 }
 
 /// Whether this browser may go on with the sign-in.
@@ -314,8 +325,8 @@ fn in_browser(id: SignInId, state: &SignIn) -> Context {
 
 /// What happens to a sign-in is also told to the client that asked for it.
 fn of_client(context: Context, state: &SignIn) -> Context {
-    match &state.request {
-        Some(request) => context.of_client(request.client.clone()),
+    match state.request.as_ref().and_then(Request::client) {
+        Some(client) => context.of_client(client.clone()),
         None => context,
     }
 }

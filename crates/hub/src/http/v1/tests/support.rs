@@ -8,7 +8,7 @@ use domain::{
     AccountId, CommandId, ObjectId, PersonId, SignInId, TenantId,
     account::{self, Account},
     client::{self, Client, Role},
-    connection::{self, Connection, Link},
+    connection::{self, Connection, FirstTokens, Link},
 };
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -116,7 +116,8 @@ impl Running {
         if hub.custody.get_tokens(sign_in).await.unwrap().is_none() {
             hub.custody.put_tokens(sign_in, 1, 1, &tokens).await.unwrap();
         }
-        let link = Link { person, person_key, profile, sign_in, scopes, expires_at };
+        let tokens = Some(FirstTokens { scopes, expires_at });
+        let link = Link { person, person_key, profile, sign_in, tokens };
         let link = connection::Command::Link(link);
         hub.commands.execute::<Connection>(person.connection(), &once(), &context, link).await.unwrap();
         person
