@@ -225,6 +225,6 @@ async fn connections_of_a_tenant_are_listed_by_object_id_and_by_status() {
     };
     assert_eq!(listed(None, None, 2).await, [(true, person(1)), (true, person(2))]);
     assert_eq!(listed(Some(2), None, 2).await, [(true, person(3))]);
-    assert_eq!(listed(None, Some("absent"), 9).await, [(true, person(3))]);
+    assert_eq!(listed(None, Some("linked"), 9).await, [(true, person(3))]);
     assert_eq!(queries::connections(&open.model, tenant(1), None, None, 9).await.unwrap(), []);
 }
