@@ -10,7 +10,10 @@ use std::{
     process::Command,
 };
 
-use chancery::http::v1::submission;
+use chancery::{
+    http::v1::submission,
+    templates::{self, Known},
+};
 use domain::{
     Aggregate, Metadata, account, aggregate, attempts, audit, client, connection, hub, intake, lane, message,
     shard, sign_in, tenant,
@@ -237,6 +240,17 @@ fn schemas_of_events_are_those_of_the_code() {
     } else {
         assert!(gone.is_empty(), "run `cargo xtask schemas`: the code has no events {gone:?}");
     }
+}
+
+#[test]
+fn schemas_of_templates_are_those_of_the_code() {
+    let folder = root().join("schemas/templates");
+    let stale = |known: &&Known| !agrees(&folder.join(format!("{}.json", known.template)), &known.schema());
+    let stale: Vec<_> = templates::ALL.iter().filter(stale).map(|known| known.template.to_string()).collect();
+    assert!(stale.is_empty(), "run `cargo xtask schemas` for {stale:?}");
+    // A version that was shipped is kept, because messages of it may still wait.
+    let names = templates::ALL.iter().map(|known| known.template.to_string()).collect();
+    assert_eq!(names_in(&folder), names);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! A message of the product to a person. It is accepted once; what becomes of it is decided by its lane.
 
-use rust_decimal::Decimal;
+mod content;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use content::{Content, Kind, Template, TemplateName};
 
 use crate::{AccountHash, Aggregate, ClientId, ConnectionId, KeyedHash, PersonId, Sealed, Timestamp};
 
@@ -30,71 +33,6 @@ pub struct Accepted {
     pub request_hash: KeyedHash,
     /// After this it is no longer worth sending.
     pub expires_at: Timestamp,
-}
-
-/// What sort of content a message has; the content itself is sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    Text,
-    Html,
-    AdaptiveCard,
-    KeyResultProgress,
-}
-
-/// What the product wants said.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Content {
-    Text {
-        text: String,
-    },
-    Html {
-        html: String,
-    },
-    AdaptiveCard {
-        card: serde_json::Value,
-        /// Shown where a card can't be.
-        summary: String,
-    },
-    KeyResultProgress(KeyResultProgress),
-}
-
-impl Content {
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Text { .. } => Kind::Text,
-            Self::Html { .. } => Kind::Html,
-            Self::AdaptiveCard { .. } => Kind::AdaptiveCard,
-            Self::KeyResultProgress(_) => Kind::KeyResultProgress,
-        }
-    }
-}
-
-/// Template `key_result_progress`: how far a key result has come, in exact decimals.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyResultProgress {
-    pub title: String,
-    pub start: Decimal,
-    pub target: Decimal,
-    pub current: Decimal,
-    pub unit: String,
-}
-
-impl KeyResultProgress {
-    /// `(current - start) / (target - start)` in percent, rounded to one place, half away from zero.
-    /// `None` where start and target are the same, or the numbers are too large to divide.
-    pub fn percent(&self) -> Option<Decimal> {
-        let way = self.target.checked_sub(self.start)?;
-        let done = self.current.checked_sub(self.start)?;
-        let percent = done.checked_mul(Decimal::ONE_HUNDRED)?.checked_div(way)?;
-        Some(
-            percent
-                .round_dp_with_strategy(1, rust_decimal::RoundingStrategy::MidpointAwayFromZero)
-                .normalize(),
-        )
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -156,17 +94,6 @@ mod tests {
         })
     }
 
-    fn progress(start: &str, target: &str, current: &str) -> KeyResultProgress {
-        let decimal = |text: &str| text.parse().unwrap();
-        KeyResultProgress {
-            title: "Revenue".into(),
-            start: decimal(start),
-            target: decimal(target),
-            current: decimal(current),
-            unit: "EUR".into(),
-        }
-    }
-
     #[test]
     fn the_same_request_is_accepted_once_and_another_under_its_key_is_refused() {
         given::<Message>([]).when(Command::Accept(accepted("k:1"))).then([Event::Accepted(accepted("k:1"))]);
@@ -174,15 +101,5 @@ mod tests {
         given::<Message>([Event::Accepted(accepted("k:1"))])
             .when(Command::Accept(accepted("k:3")))
             .refused(Refusal::KeyReused);
-    }
-
-    #[test]
-    fn progress_is_exact() {
-        let sum: Decimal = "0.1".parse::<Decimal>().unwrap() + "0.2".parse::<Decimal>().unwrap();
-        assert_eq!(sum.to_string(), "0.3");
-        assert_eq!(progress("0", "0.3", "0.1").percent().unwrap().to_string(), "33.3");
-        assert_eq!(progress("0.1", "0.3", "0.3").percent().unwrap().to_string(), "100");
-        assert_eq!(progress("100", "0", "25").percent().unwrap().to_string(), "75");
-        assert_eq!(progress("5", "5", "5").percent(), None);
     }
 }

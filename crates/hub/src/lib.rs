@@ -16,3 +16,4 @@ pub mod metrics;
 pub mod processors;
 pub mod services;
 pub mod store_port;
+pub mod templates;

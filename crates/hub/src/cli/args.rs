@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use domain::{AccountId, ClientId, ObjectId, TenantId, client::Role};
 
-use crate::http::access::role_name;
+use crate::{http::access::role_name, templates};
 
 /// Ties the users of a product to Microsoft Teams: keeps their Microsoft sign-ins alive and delivers messages to them, in
 /// order, with every step on record.
@@ -459,18 +459,29 @@ pub struct WhomArgs {
 #[group(required = true, multiple = true)]
 pub struct ContentArgs {
     /// Plain text.
-    #[arg(long, conflicts_with_all = ["html", "card", "key_result"])]
+    #[arg(long, conflicts_with_all = ["html", "card", "template"])]
     pub text: Option<String>,
     /// HTML, of which Teams knows a part.
-    #[arg(long, conflicts_with_all = ["card", "key_result"])]
+    #[arg(long, conflicts_with_all = ["card", "template"])]
     pub html: Option<String>,
     /// A file with an Adaptive Card (JSON).
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "summary", conflicts_with = "key_result")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "summary", conflicts_with = "template")]
     pub card: Option<PathBuf>,
     /// What notifications say of the card.
     #[arg(long, requires = "card")]
     pub summary: Option<String>,
-    /// The progress of a key result, as JSON: {"title":"…","start":"0","target":"100","current":"42.5","unit":"%"}.
-    #[arg(long, value_name = "JSON")]
-    pub key_result: Option<String>,
+    /// A card that the hub makes of --data.
+    #[arg(long, value_name = "NAME", requires = "data", value_parser = template_names())]
+    pub template: Option<String>,
+    /// What the template is filled in with, as JSON: {"title":"…","start":"0","target":"100","current":"42.5","unit":"%"}.
+    #[arg(long, value_name = "JSON", requires = "template")]
+    pub data: Option<String>,
+}
+
+fn template_names() -> Vec<&'static str> {
+    templates::ALL
+        .iter()
+        .filter(|known| known.template.version == 1)
+        .map(|known| known.template.name.as_str())
+        .collect()
 }

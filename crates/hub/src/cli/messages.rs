@@ -58,10 +58,10 @@ fn content(args: &ContentArgs) -> anyhow::Result<Value> {
                 serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
             json!({ "type": "adaptive_card", "card": card, "summary": summary })
         }
-        ContentArgs { key_result, .. } => {
-            let data: Value = serde_json::from_str(key_result.as_deref().unwrap_or_default())
-                .context("--key-result is not JSON")?;
-            json!({ "type": "template", "template": "key_result_progress", "data": data })
+        ContentArgs { template, data, .. } => {
+            let data: Value =
+                serde_json::from_str(data.as_deref().unwrap_or_default()).context("--data is not JSON")?;
+            json!({ "type": "template", "template": template, "data": data })
         }
     })
 }

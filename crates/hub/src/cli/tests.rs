@@ -163,7 +163,7 @@ async fn messages_are_sent_as_the_api_wants_them() {
         json!({ "recipient": { "tenant": id, "object_id": id }, "content": { "type": "html", "html": "<b>hi</b>" } })
     );
     assert_eq!(
-        sent(r#"--account a --key-result {"title":"t","current":"0.10"}"#).await["content"],
+        sent(r#"--account a --template key_result_progress --data {"title":"t","current":"0.10"}"#).await["content"],
         json!({ "type": "template", "template": "key_result_progress", "data": { "title": "t", "current": "0.10" } })
     );
 }

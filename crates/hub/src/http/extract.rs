@@ -67,11 +67,14 @@ fn not_json(error: &serde_json::Error) -> ApiError {
 
 /// Reads a part of a body that was taken as a value first; `place` is where in the body it stands.
 pub fn parse_part<T: DeserializeOwned>(place: &str, part: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(part).map_err(|error| {
-        let path = error.path().to_string();
-        let field = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
-        wrong(Some(&field), &without_value(&error.inner().to_string()))
-    })
+    serde_path_to_error::deserialize(part).map_err(|error| wrong_part(place, &error))
+}
+
+/// The same, where something else has read it.
+pub fn wrong_part(place: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let path = error.path().to_string();
+    let field = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
+    wrong(Some(&field), &without_value(&error.inner().to_string()))
 }
 
 /// What a field of the request has to be, and is not.

@@ -8,12 +8,11 @@ use domain::{
     AccountHash, AccountId, ClientId, CommandId, KeyedHash, MessageId, PersonId,
     account::Account,
     connection::{Connection, Status},
-    message::{Accepted, Command, Content, KeyResultProgress, Message},
+    message::{Accepted, Command, Content, Message},
     tenant::{Admission, Tenant},
 };
 use microsoft::ChatMessage;
 use serde::Serialize;
-use serde_json::json;
 use store::{Position, StoreError};
 use uuid::Uuid;
 
@@ -21,6 +20,7 @@ use crate::{
     commands::{Beginning, Context, Done, Failure, LoadError},
     http::auth::Caller,
     hub::Hub,
+    templates::{self, Rendered},
 };
 
 /// Whom a message is for.
@@ -142,7 +142,7 @@ async fn prepare(
     let person_key = connection.person_key.filter(|_| linked).ok_or(NotAccepted::NotLinked)?;
     let id = message_id(hub, &caller.client, key);
     let limit = hub.config.delivery.size_max_bytes;
-    let size = chat_message(id, &draft.content).utf16_bytes();
+    let size = chat_message(id, &draft.content)?.utf16_bytes();
     if size > limit {
         return Err(NotAccepted::TooLarge { size, limit });
     }
@@ -235,11 +235,11 @@ pub async fn to_chat_message(hub: &Hub, id: MessageId, accepted: &Accepted) -> R
         Err(UnsealError::Destroyed) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    Ok(Some(chat_message(id, &serde_json::from_slice(&content)?)))
+    Ok(Some(chat_message(id, &serde_json::from_slice(&content)?)?))
 }
 
-fn chat_message(id: MessageId, content: &Content) -> ChatMessage {
-    match content {
+fn chat_message(id: MessageId, content: &Content) -> Result<ChatMessage> {
+    Ok(match content {
         Content::Text { text } => ChatMessage::Text(text.clone()),
         Content::Html { html } => ChatMessage::Html(html.clone()),
         Content::AdaptiveCard { card, summary } => ChatMessage::Card {
@@ -247,40 +247,16 @@ fn chat_message(id: MessageId, content: &Content) -> ChatMessage {
             card: card.clone(),
             attachment_id: attachment(id),
         },
-        Content::KeyResultProgress(progress) => {
-            let (summary_text, card) = key_result_card(progress);
-            ChatMessage::Card { summary_text, card, attachment_id: attachment(id) }
+        Content::Template { template, data } => {
+            let Rendered { card, summary, .. } = templates::render(*template, data)?;
+            ChatMessage::Card { summary_text: summary, card, attachment_id: attachment(id) }
         }
-    }
+    })
 }
 
 /// The same for every attempt, so that a message that arrived can be recognised.
 fn attachment(id: MessageId) -> Uuid {
     Uuid::new_v5(&id.0, b"attachment")
-}
-
-/// Template `key_result_progress`, version 1.
-fn key_result_card(progress: &KeyResultProgress) -> (String, serde_json::Value) {
-    let KeyResultProgress { title, start, target, current, unit } = progress;
-    let percent = progress.percent().map_or_else(|| "–".to_owned(), |percent| format!("{percent} %"));
-    let summary = format!("{title}: {current} of {target} {unit} ({percent})");
-    let fact = |title: &str, value: String| json!({ "title": title, "value": value });
-    let card = json!({
-        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
-        "type": "AdaptiveCard",
-        "version": "1.4",
-        "fallbackText": summary,
-        "body": [
-            { "type": "TextBlock", "text": title, "weight": "Bolder", "size": "Medium", "wrap": true },
-            { "type": "TextBlock", "text": percent, "size": "ExtraLarge", "spacing": "Small" },
-            { "type": "FactSet", "facts": [
-                fact("Start", format!("{start} {unit}")),
-                fact("Current", format!("{current} {unit}")),
-                fact("Target", format!("{target} {unit}")),
-            ] },
-        ],
-    });
-    (summary, card)
 }
 
 fn place(stream: &str) -> Place<'_> {

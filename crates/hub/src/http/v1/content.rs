@@ -1,24 +1,27 @@
 //! What a client may say in a message: read strictly, each mistake told by its field.
 
-use std::fmt;
+use std::collections::BTreeSet;
 
-use domain::message::{Content, KeyResultProgress};
-use rust_decimal::Decimal;
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, IgnoredAny},
-};
+use domain::message::{Content, Template};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
-use utoipa::ToSchema;
-
-use crate::http::{
-    extract::{invalid, parse_part},
-    problem::ApiError,
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Object, ObjectBuilder, OneOf, OneOfBuilder, Ref, RefOr, Schema,
+        schema::{AdditionalProperties, Type},
+    },
 };
 
-/// Longest title, unit and summary, in characters.
-const TITLE_MAX: usize = 200;
-const UNIT_MAX: usize = 32;
+use crate::{
+    http::{
+        extract::{invalid, parse_part, wrong_part},
+        problem::ApiError,
+    },
+    templates::{self, Known},
+};
+
+/// Longest summary, in characters.
 const SUMMARY_MAX: usize = 1000;
 /// The newest version of Adaptive Cards that Teams shows.
 const CARD_VERSION_MAX: (u32, u32) = (1, 5);
@@ -70,34 +73,56 @@ pub struct CardContent {
     summary: String,
 }
 
-/// `"type": "template"`
-#[derive(Debug, Deserialize, ToSchema)]
+/// `"type": "template"`. Described by [`crate::templates`]: each template's name and version go with its data.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateContent {
     #[serde(rename = "type")]
-    #[schema(value_type = String, pattern = "^template$", example = "template")]
     _type: IgnoredAny,
-    #[schema(example = "key_result_progress")]
     template: String,
-    #[schema(value_type = ProgressData)]
+    #[serde(default = "first")]
+    version: u32,
     data: Value,
 }
 
-/// Template `key_result_progress`. Numbers are decimals in strings, so that none is rounded on the way.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProgressData {
-    /// 1 to 200 characters.
-    title: String,
-    #[schema(value_type = String, example = "0")]
-    start: ExactDecimal,
-    #[schema(value_type = String, example = "1500000.00")]
-    target: ExactDecimal,
-    #[schema(value_type = String, example = "725000.50")]
-    current: ExactDecimal,
-    /// At most 32 characters; may be empty.
-    #[schema(example = "EUR")]
-    unit: String,
+/// Who names no version gets the first for ever, so that a newer one surprises nobody.
+fn first() -> u32 {
+    1
+}
+
+impl PartialSchema for TemplateContent {
+    fn schema() -> RefOr<Schema> {
+        let each = templates::ALL.iter().map(|known| {
+            let Template { name, version } = known.template;
+            let one = |value: Value| Object::builder().enum_values(Some([value]));
+            let version =
+                one(version.into()).schema_type(Type::Integer).default((version == 1).then(|| 1.into()));
+            let object = Object::builder()
+                .property("type", one("template".into()).schema_type(Type::String))
+                .property("template", one(name.as_str().into()).schema_type(Type::String))
+                .property("version", version)
+                .property("data", Ref::from_schema_name(component(known)));
+            let object = ["type", "template", "data"].into_iter().fold(object, ObjectBuilder::required);
+            let object = if known.template.version == 1 { object } else { object.required("version") };
+            object.additional_properties(Some(AdditionalProperties::FreeForm(false))).build()
+        });
+        let described = "`\"type\": \"template\"`: a message that the hub makes a card of. The data are those of the template.";
+        each.fold(OneOf::builder(), OneOfBuilder::item).description(Some(described)).into()
+    }
+}
+
+impl ToSchema for TemplateContent {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.extend(templates::ALL.iter().map(|known| {
+            let schema = serde_json::from_value(known.schema());
+            (component(known), RefOr::T(schema.expect("OpenAPI's schemas are those of JSON Schema")))
+        }));
+    }
+}
+
+/// What the data of a template are called in the description.
+fn component(known: &Known) -> String {
+    format!("{}.data", known.template)
 }
 
 /// Reads the `content` of a message.
@@ -127,15 +152,18 @@ pub fn parse(content: Value) -> Result<Content, ApiError> {
     }
 }
 
-fn template(TemplateContent { template, data, .. }: TemplateContent) -> Result<Content, ApiError> {
-    if template != "key_result_progress" {
-        return Err(invalid("content.template", "must be `key_result_progress`, the one template there is"));
+fn template(TemplateContent { template, version, data, .. }: TemplateContent) -> Result<Content, ApiError> {
+    let versions = || templates::ALL.iter().filter(|known| known.template.name.as_str() == template);
+    if versions().next().is_none() {
+        let names: BTreeSet<_> = templates::ALL.iter().map(|known| known.template.name.as_str()).collect();
+        let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+        return Err(invalid("content.template", &format!("must be one of {}", names.join(", "))));
     }
-    let ProgressData { title, start, target, current, unit } = parse_part("content.data", data)?;
-    within("content.data.title", &title, 1..=TITLE_MAX)?;
-    within("content.data.unit", &unit, 0..=UNIT_MAX)?;
-    let (start, target, current) = (start.0, target.0, current.0);
-    Ok(Content::KeyResultProgress(KeyResultProgress { title, start, target, current, unit }))
+    let Some(known) = versions().find(|known| known.template.version == version) else {
+        return Err(invalid("content.version", "must be a version of this template"));
+    };
+    known.check(data.clone()).map_err(|error| wrong_part("content.data", &error))?;
+    Ok(Content::Template { template: known.template, data })
 }
 
 /// Checks the number of characters, and that there is something to be seen where there must be something.
@@ -166,44 +194,6 @@ fn check_card(card: &Value) -> Result<(), ApiError> {
     }
 }
 
-/// A decimal that is kept as it was written: a JSON string of digits, with a sign and a point if need be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct ExactDecimal(Decimal);
-
-impl<'de> Deserialize<'de> for ExactDecimal {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl de::Visitor<'_> for Visitor {
-            type Value = ExactDecimal;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "a decimal in a string such as \"12.50\", of at most 28 digits and without exponent",
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<ExactDecimal, E> {
-                let decimal = exact(text).map(ExactDecimal);
-                decimal.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
-/// `Decimal` itself takes more than that: signs, underscores and missing digits.
-fn exact(text: &str) -> Option<Decimal> {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    let shaped = match unsigned.split_once('.') {
-        Some((whole, fraction)) => digits(whole) && digits(fraction),
-        None => digits(unsigned),
-    };
-    if !shaped || unsigned.len() > 64 { None } else { Decimal::from_str_exact(text).ok() }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -215,51 +205,36 @@ mod tests {
         (problem.more["field"].as_str().unwrap_or_default().to_owned(), problem.detail.unwrap())
     }
 
-    fn progress(current: &Value) -> Value {
-        let data =
-            json!({ "title": "Revenue", "start": "0", "target": "10", "current": current, "unit": "EUR" });
-        json!({ "type": "template", "template": "key_result_progress", "data": data })
+    fn of(template: &str, data: &Value) -> Value {
+        json!({ "type": "template", "template": template, "data": data })
     }
 
     #[test]
-    fn decimals_are_kept_as_they_were_written() {
-        for text in [
-            "0",
-            "-1",
-            "0.10",
-            "1500000.00",
-            "79228162514264337593543950335",
-            "0.0000000000000000000000000001",
-        ] {
-            let Content::KeyResultProgress(read) = parse(progress(&json!(text))).unwrap() else { panic!() };
-            assert_eq!(read.current.to_string(), text);
+    fn a_template_is_taken_by_its_name_and_version_with_its_data_as_they_are() {
+        for known in templates::ALL {
+            let (Template { name, version }, data) = (known.template, (known.sample)());
+            let mut content = of(name.as_str(), &data);
+            content["version"] = version.into();
+            assert_eq!(parse(content).unwrap(), Content::Template { template: known.template, data });
         }
     }
 
     #[test]
-    fn what_is_no_exact_decimal_is_refused_by_its_field_and_not_repeated() {
-        let too_long = format!("0.{}1", "0".repeat(28));
-        for bad in [
-            json!(1),
-            json!(0.5),
-            json!(null),
-            json!("1e3"),
-            json!("NaN"),
-            json!("+1"),
-            json!("1_000"),
-            json!(".5"),
-            json!("1."),
-            json!(""),
-            json!("-"),
-            json!(" 1"),
-            json!("１"),
-            json!(too_long),
-            json!("9".repeat(40)),
-        ] {
-            let (field, detail) = refused(progress(&bad));
-            assert_eq!(field, "content.data.current", "{bad}");
-            assert!(detail.contains("must be a decimal in a string"), "{detail}");
+    fn the_description_has_the_schemas_of_the_data_as_they_are() {
+        let mut described = Vec::new();
+        TemplateContent::schemas(&mut described);
+        for (known, (name, schema)) in templates::ALL.iter().zip(described) {
+            let mut expected = known.schema();
+            expected.as_object_mut().unwrap().remove("$schema");
+            assert_eq!(json!(schema), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn who_names_no_version_gets_the_first() {
+        let progress = templates::ALL.iter().find(|known| known.template.version == 1).unwrap();
+        let content = parse(of(progress.template.name.as_str(), &(progress.sample)())).unwrap();
+        assert_eq!(content.template(), Some(progress.template));
     }
 
     #[test]
@@ -280,7 +255,16 @@ mod tests {
                 json!({ "type": "adaptive_card", "card": { "type": "AdaptiveCard" }, "summary": " " }),
                 "content.summary",
             ),
-            (json!({ "type": "template", "template": "poem", "data": {} }), "content.template"),
+            (of("poem", &json!({})), "content.template"),
+            (
+                json!({ "type": "template", "template": "assignment", "version": 9, "data": {} }),
+                "content.version",
+            ),
+            (of("assignment", &json!({})), "content.data"),
+            (
+                of("weekly_digest", &json!({ "key_results": [{ "title": 1 }] })),
+                "content.data.key_results[0].title",
+            ),
         ] {
             assert_eq!(refused(content.clone()).0, field, "{content}");
         }

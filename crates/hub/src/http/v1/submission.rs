@@ -1,5 +1,7 @@
 //! A message as a client writes it into an intake stream: read by the rules of one that is posted.
 
+use std::{collections::BTreeSet, sync::LazyLock};
+
 use domain::{ClientId, intake::Why};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
@@ -78,35 +80,32 @@ pub fn client_of(data: &[u8]) -> Option<ClientId> {
     serde_json::from_slice(data).ok().map(|Named { client }| client)
 }
 
-/// The fields there are, on whatever level.
-const FIELDS: [&str; 20] = [
-    "account",
-    "card",
-    "client",
-    "content",
-    "current",
-    "data",
-    "html",
-    "idempotency_key",
-    "object_id",
-    "recipient",
-    "start",
-    "summary",
-    "target",
-    "template",
-    "tenant",
-    "text",
-    "title",
-    "type",
-    "unit",
-    "version",
-];
+/// The names of the fields there are, on whatever level.
+static FIELDS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    fn gather(schema: &Value, fields: &mut BTreeSet<String>) {
+        match schema {
+            Value::Object(members) => {
+                let properties = members.get("properties").and_then(Value::as_object);
+                fields.extend(properties.into_iter().flat_map(Map::keys).cloned());
+                members.values().for_each(|member| gather(member, fields));
+            }
+            Value::Array(items) => items.iter().for_each(|item| gather(item, fields)),
+            _ => {}
+        }
+    }
+    // A card's content is its writer's, but for the version, which is looked at.
+    let mut fields = BTreeSet::from(["version".to_owned()]);
+    gather(&schema(), &mut fields);
+    fields
+});
 
 /// Names of fields that there are not are the writer's own words, and not repeated.
 fn wrong(error: &ApiError) -> Wrong {
     let problem = error.problem();
     let field = problem.more.get("field").and_then(Value::as_str).unwrap_or_default();
-    let known: Vec<_> = field.split('.').take_while(|part| FIELDS.contains(part)).collect();
+    // `key_results[2]` is one of `key_results`.
+    let name = |part: &str| part.split_once('[').map_or(part, |(name, _)| name).to_owned();
+    let known: Vec<_> = field.split('.').take_while(|part| FIELDS.contains(&name(part))).collect();
     let known = known.join(".");
     let why = if known == field { Why::Invalid } else { Why::UnknownField };
     Wrong { why, field: Some(known).filter(|field| !field.is_empty()) }
