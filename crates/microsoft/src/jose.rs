@@ -2,7 +2,10 @@
 //!
 //! **Invariant.** RS256 is the only algorithm; what a token says about itself can't choose another.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use domain::Timestamp;
 use jsonwebtoken::{
@@ -21,12 +24,11 @@ use crate::{http, rs256};
 /// An unknown key makes us look again, but not more often than this.
 const REFETCH_INTERVAL: Duration = Duration::from_mins(1);
 
+/// After a failure we look again no sooner than this, so that all who wait learn of it at once.
+const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+
 /// A key that the issuer withdrew is trusted no longer than this.
 const KEYS_AGE_MAX: Duration = Duration::from_hours(24);
-
-/// Where there are no keys yet and they can't be had, all who wait for them learn it at once: the next attempt comes
-/// after this.
-const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 
 /// How far our clock and the issuer's may differ.
 const SKEW: Duration = Duration::from_mins(5);
@@ -176,31 +178,30 @@ pub enum IssuerUnavailable {
     Keys,
 }
 
-/// An issuer's keys, fetched when first needed and kept.
+/// An issuer's keys, fetched when first needed and kept. Whoever asks for a key that is known never waits for a fetch.
 pub struct IssuerKeys {
     http: Client,
     discovery: Discovery,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    kept: Option<Kept>,
-    /// How the last attempt to get the first keys ended.
-    failed: Option<(Instant, IssuerUnavailable)>,
+    kept: StdMutex<Option<Arc<Kept>>>,
+    /// Held by whoever fetches.
+    looked_again: Mutex<Option<LookedAgain>>,
 }
 
 struct Kept {
     template: String,
     keys: Vec<Key>,
     fetched: Instant,
-    /// When we last looked again, whatever came of it.
-    refetched: Option<Instant>,
+}
+
+/// What came of the last fetch, unless it was the first of all and brought keys.
+struct LookedAgain {
+    when: Instant,
+    result: Result<(), IssuerUnavailable>,
 }
 
 impl Kept {
-    fn key(&self, kid: &str) -> Option<Key> {
-        self.keys.iter().find(|key| key.kid == kid).cloned()
+    fn key(&self, kid: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.kid == kid)
     }
 }
 
@@ -208,50 +209,57 @@ impl IssuerKeys {
     pub fn new(http: Client, discovery: Discovery) -> Self {
         // Here because every `Key` comes from here, and nothing is verified without one.
         rs256::install();
-        Self { http, discovery, state: Mutex::default() }
+        Self { http, discovery, kept: StdMutex::default(), looked_again: Mutex::default() }
     }
 
     /// Makes sure that there are keys at all, so that nothing is spent before they can be had.
     pub async fn ready(&self) -> Result<(), IssuerUnavailable> {
-        self.kept(&mut *self.state.lock().await).await.map(drop)
+        self.look(None).await.map(drop)
     }
 
-    /// The issuer template and the key of this name, if there is one. Looks again for an unknown key and once the keys
-    /// are a day old, in both cases at most once a minute.
+    /// The issuer template and the key of this name, if there is one. Looks again for an unknown key, at most once a
+    /// minute, and once the keys are a day old.
     pub async fn find(&self, kid: &str) -> Result<(String, Option<Key>), IssuerUnavailable> {
-        let mut state = self.state.lock().await;
-        let kept = self.kept(&mut state).await?;
-        let old = kept.fetched.elapsed() > KEYS_AGE_MAX;
-        let may = kept.refetched.is_none_or(|refetched| refetched.elapsed() >= REFETCH_INTERVAL);
-        if (old || kept.key(kid).is_none()) && may {
-            kept.refetched = Some(Instant::now());
-            let refetched = kept.refetched;
-            *kept = Kept { refetched, ..self.fetch().await? };
-        } else if old {
-            return Err(IssuerUnavailable::Keys);
-        }
-        Ok((kept.template.clone(), kept.key(kid)))
+        let kept = self.look(Some(kid)).await?;
+        Ok((kept.template.clone(), kept.key(kid).cloned()))
     }
 
-    async fn kept<'s>(&self, state: &'s mut State) -> Result<&'s mut Kept, IssuerUnavailable> {
-        let State { kept, failed } = state;
-        match kept {
-            Some(kept) => Ok(kept),
-            none => {
-                if let Some((when, why)) = failed
-                    && when.elapsed() < FAILURE_PAUSE
-                {
-                    return Err(*why);
-                }
-                match self.fetch().await {
-                    Ok(fetched) => Ok(none.insert(fetched)),
-                    Err(why) => {
-                        *failed = Some((Instant::now(), why));
-                        Err(why)
-                    }
-                }
-            }
+    async fn look(&self, kid: Option<&str>) -> Result<Arc<Kept>, IssuerUnavailable> {
+        if let Some(kept) = self.young(kid) {
+            return Ok(kept);
         }
+        let mut looked_again = self.looked_again.lock().await;
+        // Whoever was here before us may have brought it.
+        if let Some(kept) = self.young(kid) {
+            return Ok(kept);
+        }
+        match (&*looked_again, self.young(None)) {
+            (Some(LookedAgain { when, result: Err(why) }), _) if when.elapsed() < FAILURE_PAUSE => {
+                return Err(*why);
+            }
+            (Some(LookedAgain { when, result: Ok(()) }), Some(kept)) if when.elapsed() < REFETCH_INTERVAL => {
+                return Ok(kept);
+            }
+            _ => {}
+        }
+        let fetched = self.fetch().await;
+        let result = fetched.as_ref().map(drop).map_err(|why| *why);
+        let first = self.kept().is_none() && result.is_ok();
+        *looked_again = (!first).then(|| LookedAgain { when: Instant::now(), result });
+        let fetched = Arc::new(fetched?);
+        *self.kept() = Some(fetched.clone());
+        Ok(fetched)
+    }
+
+    /// The keys, if they are young enough, and the wanted one is among them.
+    fn young(&self, kid: Option<&str>) -> Option<Arc<Kept>> {
+        let kept = self.kept().clone()?;
+        let good = kept.fetched.elapsed() <= KEYS_AGE_MAX && kid.is_none_or(|kid| kept.key(kid).is_some());
+        good.then_some(kept)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Arc<Kept>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(&self) -> Result<Kept, IssuerUnavailable> {
@@ -263,7 +271,7 @@ impl IssuerKeys {
         let jwks: Jwks = self.get(issuer.jwks).await.ok_or(IssuerUnavailable::Keys)?;
         let keys: Vec<Key> = jwks.keys.into_iter().filter_map(Key::read).collect();
         tracing::debug!(keys.count = keys.len(), "fetched the issuer's keys");
-        Ok(Kept { template: issuer.template, keys, fetched: Instant::now(), refetched: None })
+        Ok(Kept { template: issuer.template, keys, fetched: Instant::now() })
     }
 
     async fn issuer(&self) -> Result<Issuer, IssuerUnavailable> {

@@ -161,6 +161,37 @@ fn whatever_is_not_an_activity_is_refused() {
     assert_eq!(name.chars().count(), 256);
 }
 
+/// Every place of an object, as a JSON pointer.
+fn places(json: &Value, here: &str) -> Vec<String> {
+    let children: Vec<(String, &Value)> = match json {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect(),
+        _ => vec![],
+    };
+    let inner = children.into_iter().flat_map(|(name, value)| places(value, &format!("{here}/{name}")));
+    std::iter::once(here.to_owned()).chain(inner).collect()
+}
+
+#[test]
+fn no_odd_value_anywhere_is_more_than_an_error() {
+    let (mut taken, mut refused) = (0, 0);
+    for kind in ["message", "installationUpdate", "conversationUpdate", "invoke"] {
+        let mut whole = message();
+        whole["type"] = json!(kind);
+        whole["membersAdded"] = json!([{ "id": BOT }]);
+        for place in places(&whole, "") {
+            for odd in
+                [json!(null), json!(true), json!(-1e300), json!("\u{0}<at>"), json!([[]]), json!({ "": {} })]
+            {
+                let mut json = whole.clone();
+                *json.pointer_mut(&place).unwrap() = odd;
+                *(if parse(&json).is_ok() { &mut taken } else { &mut refused }) += 1;
+            }
+        }
+    }
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
+}
+
 #[test]
 fn debug_output_shows_the_kind_and_nothing_that_was_typed() {
     let activity = changed([("value", json!({ "password": "canary" }))]).unwrap();

@@ -9,6 +9,7 @@ use chancery_microsoft::{
 };
 use domain::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
@@ -22,17 +23,23 @@ const NOW_S: i64 = 1_795_435_200;
 
 struct Fixture {
     jwks: Arc<Shared<Value>>,
-    fetches: Arc<Shared<u32>>,
+    fetches: watch::Sender<u32>,
+    /// Keys are not answered any more.
+    hangs: Arc<Shared<bool>>,
     inbound: Inbound,
     signer: Signer,
 }
 
 impl Fixture {
     async fn new() -> Self {
-        let (jwks, fetches) = (Arc::new(Shared::<Value>::default()), Arc::new(Shared::<u32>::default()));
-        let (served, counted) = (jwks.clone(), fetches.clone());
+        let (jwks, hangs) = (Arc::new(Shared::<Value>::default()), Arc::new(Shared::<bool>::default()));
+        let fetches = watch::Sender::new(0);
+        let (served, counted, hanging) = (jwks.clone(), fetches.clone(), hangs.clone());
         let keys = async move || {
-            counted.update(|count| *count += 1);
+            counted.send_modify(|count| *count += 1);
+            if hanging.get() {
+                std::future::pending::<()>().await;
+            }
             Json(served.get())
         };
         let metadata = async |request: Request| {
@@ -47,7 +54,11 @@ impl Fixture {
             key(&signer, "web only", json!(["webchat"])),
             signer.jwk("unendorsed", None),
         ] }));
-        Self { jwks, fetches, inbound, signer }
+        Self { jwks, fetches, hangs, inbound, signer }
+    }
+
+    fn fetches(&self) -> u32 {
+        *self.fetches.borrow()
     }
 
     async fn check(&self, token: &str) -> Result<(), NotTrusted> {
@@ -108,7 +119,7 @@ async fn a_good_token_is_believed_and_the_keys_are_kept() {
     for _ in 0..3 {
         assert_eq!(fixture.check(&fixture.token(|_| {})).await, Ok(()));
     }
-    assert_eq!(fixture.fetches.get(), 1);
+    assert_eq!(fixture.fetches(), 1);
     let activity = Activity::parse(activity::message().to_string().as_bytes()).unwrap();
     let lower = format!("bearer {}", fixture.token(|_| {}));
     assert_eq!(fixture.inbound.check(Some(&lower), &activity, now()).await, Ok(()));
@@ -225,16 +236,44 @@ async fn an_unknown_key_is_looked_for_once_a_minute_and_no_more() {
     let next = Signer::new(2);
     fixture.jwks.set(json!({ "keys": [key(&next, "k2", json!(["msteams"]))] }));
     assert_eq!(fixture.check(&next.sign(&header("k2"), &claims())).await, Ok(()));
-    assert_eq!(fixture.fetches.get(), 2);
+    assert_eq!(fixture.fetches(), 2);
     for _ in 0..10 {
         assert_eq!(fixture.problem(&next.sign(&header("k3"), &claims())).await, Problem::UnknownKey);
     }
-    assert_eq!(fixture.fetches.get(), 2, "not within the same minute");
+    assert_eq!(fixture.fetches(), 2, "not within the same minute");
     tokio::time::pause();
     tokio::time::advance(Duration::from_hours(25)).await;
     tokio::time::resume();
     fixture.check(&next.sign(&header("k2"), &claims())).await.unwrap();
-    assert_eq!(fixture.fetches.get(), 3, "the keys are a day old");
+    assert_eq!(fixture.fetches(), 3, "the keys are a day old");
+}
+
+#[tokio::test]
+async fn a_known_key_is_not_kept_waiting_by_the_search_for_another() {
+    let fixture = Arc::new(Fixture::new().await);
+    fixture.check(&fixture.token(|_| {})).await.unwrap();
+    fixture.hangs.set(true);
+    let (searching, mut fetches) = (fixture.clone(), fixture.fetches.subscribe());
+    let search = tokio::spawn(async move {
+        let token = searching.signer.sign(&header("k9"), &claims());
+        searching.check(&token).await
+    });
+    fetches.wait_for(|count| *count == 2).await.unwrap();
+    assert_eq!(fixture.check(&fixture.token(|_| {})).await, Ok(()));
+    assert!(!search.is_finished());
+    search.abort();
+}
+
+#[tokio::test]
+async fn a_search_that_failed_does_not_turn_a_new_key_into_a_wrong_one() {
+    let fixture = Fixture::new().await;
+    fixture.check(&fixture.token(|_| {})).await.unwrap();
+    fixture.jwks.set(json!("no keys"));
+    for _ in 0..3 {
+        let result = fixture.check(&fixture.signer.sign(&header("k2"), &claims())).await;
+        assert_eq!(result, Err(NotTrusted::Unavailable(IssuerUnavailable::Keys)));
+    }
+    assert_eq!(fixture.check(&fixture.token(|_| {})).await, Ok(()));
 }
 
 #[tokio::test]
@@ -252,7 +291,7 @@ async fn keys_that_cannot_be_had_are_no_fault_of_the_sender_and_asked_for_with_p
         let result = fixture.check(&fixture.token(|_| {})).await;
         assert_eq!(result, Err(NotTrusted::Unavailable(IssuerUnavailable::Keys)));
     }
-    assert_eq!(fixture.fetches.get(), 1);
+    assert_eq!(fixture.fetches(), 1);
     fixture.jwks.set(good);
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(5)).await;
