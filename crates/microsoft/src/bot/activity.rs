@@ -246,8 +246,9 @@ fn has_member(json: &Value, field: &'static str, wanted: &str) -> Result<bool, A
 }
 
 fn party(json: &Value, [id, name, object_id]: [&'static str; 3]) -> Result<Party, ActivityProblem> {
-    let shown =
-        |name: &str| name.trim().chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect::<String>();
+    // A name is shown to people who decide by it, so nothing in it may hide or turn the words around it.
+    let visible = |c: &char| !c.is_control() && !text::is_invisible(*c);
+    let shown = |name: &str| name.trim().chars().filter(visible).take(NAME_CHARS_MAX).collect::<String>();
     Ok(Party {
         id: required_id(json, id)?,
         name: string(json, name)?.map(shown).filter(|name| !name.is_empty()),

@@ -14,7 +14,7 @@ pub(crate) fn message() -> Value {
         "type": "message", "id": "1795435200000", "timestamp": "2026-11-23T12:00:00.000Z",
         "localTimezone": "Europe/Berlin", "channelId": "msteams", "text": " Login\u{a0}\r\n", "textFormat": "plain",
         "serviceUrl": "https://smba.trafficmanager.net/emea/",
-        "from": { "id": "29:alice", "name": "Alice\u{7} Ärm", "aadObjectId": OBJECT },
+        "from": { "id": "29:alice", "name": "Alice\u{7} \u{202e}Ärm", "aadObjectId": OBJECT },
         "recipient": { "id": BOT, "name": "Chancery" },
         "conversation": { "conversationType": "personal", "tenantId": TENANT, "id": "a:1_x" },
         "channelData": { "tenant": { "id": TENANT }, "source": { "name": "message" } },

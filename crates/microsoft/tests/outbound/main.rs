@@ -3,6 +3,7 @@
 mod activity;
 mod app_token;
 mod connector;
+mod connector_failures;
 mod entra;
 mod graph;
 mod http;
