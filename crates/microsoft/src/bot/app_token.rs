@@ -123,7 +123,12 @@ impl AppTokens {
         {
             return Err(SendFailure::of_token(&failed.why, failed.until - now));
         }
-        match self.ask(deadline - now).await {
+        // Who comes too late must not make others wait for a pause.
+        let left = deadline.saturating_duration_since(now);
+        if left.is_zero() {
+            return Err(SendFailure::too_late());
+        }
+        match self.ask(left).await {
             Ok(token) => {
                 attempts.failed = None;
                 let token = Arc::new(token);
