@@ -2,7 +2,7 @@
 
 use domain::{
     AccountHash, ClientId, Diagnosis, HubId, KeyedHash, MessageId, ObjectId, PersonId, Sealed, SignInId,
-    TenantId, Timestamp,
+    SurfaceChoice, TenantId, Timestamp,
     aggregate::Aggregate,
     lane::{self, DeferReason, ParkReason, Parked, Surface},
     message::{self, Kind},
@@ -63,6 +63,10 @@ pub(crate) fn told_at<A: Aggregate>(seconds: i64, id: impl std::fmt::Display, ev
 
 /// Message `n` to [`person`] `to`, from the client `okr`.
 pub(crate) fn accepted(n: u128, to: u128) -> Told {
+    accepted_for(SurfaceChoice::Graph, n, to)
+}
+
+pub(crate) fn accepted_for(surface: SurfaceChoice, n: u128, to: u128) -> Told {
     let person = person(to);
     let accepted = message::Accepted {
         lane: person.connection(),
@@ -74,6 +78,7 @@ pub(crate) fn accepted(n: u128, to: u128) -> Told {
         content_hash: KeyedHash("k:1".into()),
         request_hash: KeyedHash("k:2".into()),
         expires_at: at(1_000_000),
+        surface: Some(surface),
     };
     told_at::<message::Message>(1, message(n), &message::Event::Accepted(Box::new(accepted)))
 }
@@ -88,8 +93,10 @@ pub(crate) fn started(n: u128, attempt: u32) -> lane::Event {
         message: message(n),
         attempt,
         surface: Surface::Graph,
-        grant: sign_in(1),
-        generation: 1,
+        grant: Some(sign_in(1)),
+        generation: Some(1),
+        template: None,
+        content_hash: None,
         hub: hub(),
         epoch: 1,
         timeout_ms: 30_000,
@@ -112,7 +119,7 @@ pub(crate) fn unknown(n: u128, attempt: u32) -> lane::Event {
 }
 
 pub(crate) fn resent(n: u128, attempt: u32) -> lane::Event {
-    lane::Event::Resent { message: message(n), attempt }
+    lane::Event::Resent { message: message(n), attempt, surface: None }
 }
 
 /// Until `seconds` after the epoch.
@@ -130,6 +137,7 @@ pub(crate) fn parked(n: u128, attempt: u32, grant_number: u64) -> lane::Event {
             surface: Surface::Graph,
             why: ParkReason::ReauthorizationRequired,
             grant_number,
+            connection_revision: None,
             look_again_at: None,
             looks: 0,
         },

@@ -15,6 +15,7 @@ mod fixtures;
 pub mod messages;
 mod projection;
 pub mod runner;
+mod ways;
 
 pub use projection::{About, EventRef, Key, Projection, Table, Unreadable};
 pub use runner::{

@@ -64,6 +64,8 @@ pub enum Why {
     TenantBlocked,
     /// The content is larger than Teams takes.
     TooLarge,
+    /// The whole text is something that the bot would take for a command or a code.
+    BotCommand,
     /// The idempotency key was used for another message.
     IdempotencyKeyReused,
     /// Something is wrong in the hub, and trying again does not help: its log tells more, under the event's id.

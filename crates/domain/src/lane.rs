@@ -10,15 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Aggregate, HubId, MessageId, SignInId, Timestamp, diagnosis::Diagnosis};
-
-/// A way out of the hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Surface {
-    /// Microsoft Graph, as the person.
-    Graph,
-}
+pub use crate::surface::Surface;
+use crate::{
+    Aggregate, HubId, KeyedHash, MessageId, SignInId, Timestamp, diagnosis::Diagnosis, message::Template,
+};
 
 /// A lane as it stands.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,7 +21,8 @@ pub struct Lane {
     pub open: Option<Open>,
     /// The open one is known to have arrived by an earlier attempt.
     pub arrived: bool,
-    pub parked: Option<Parked>,
+    /// The ways out that are closed.
+    pub parked: BTreeMap<Surface, Parked>,
     /// Deliveries whose outcome is not known; a late outcome may still come.
     pub unknown: BTreeMap<MessageId, u32>,
 }
@@ -36,17 +32,21 @@ pub struct Lane {
 pub struct Open {
     pub message: MessageId,
     pub attempt: u32,
+    pub surface: Surface,
     pub hub: HubId,
     pub timeout_ms: u64,
 }
 
-/// The lane waits for something that only a person can bring about.
+/// A way out of the lane is closed until something happens that only a person can bring about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Parked {
     pub surface: Surface,
     pub why: ParkReason,
-    /// The grant that was of no use; a later one ends the parking.
+    /// The grant that was of no use; a later one ends the parking of Graph.
     pub grant_number: u64,
+    /// The revision of the connection that the bot was of no use at; an installation recorded later ends its parking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_revision: Option<u64>,
     /// Where nobody may tell us that it is over: when to look again.
     pub look_again_at: Option<Timestamp>,
     /// How often was looked again, for the back-off.
@@ -63,6 +63,8 @@ pub enum ParkReason {
     Unlinked,
     /// The bot is not installed, or the chat is gone.
     BotNotInstalled,
+    /// The person blocked the bot.
+    BotBlocked,
     /// Microsoft lets this person post nothing there.
     Forbidden,
     /// An operator blocked the tenant.
@@ -108,9 +110,9 @@ pub enum Outcome {
         why: DeferReason,
         diagnosis: Diagnosis,
     },
-    /// Perhaps sent, perhaps not. With `resend` it keeps its place and goes again.
+    /// Perhaps sent, perhaps not. With `resend` it keeps its place and goes again, that way and no other.
     Unknown {
-        resend: bool,
+        resend: Option<Surface>,
         diagnosis: Diagnosis,
     },
     Rejected {
@@ -143,8 +145,16 @@ pub enum Event {
         message: MessageId,
         attempt: u32,
         surface: Surface,
-        grant: SignInId,
-        generation: u64,
+        /// Whose token it is sent with; the bot needs none of the person's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<SignInId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        generation: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        template: Option<Template>,
+        /// Of what is sent, as it was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_hash: Option<KeyedHash>,
         hub: HubId,
         /// Counts this hub's starts on this data, so that a restarted hub is told from its former self.
         epoch: u64,
@@ -165,7 +175,13 @@ pub enum Event {
     #[serde(rename = "lane.unknown.v1")]
     Unknown { message: MessageId, attempt: u32, diagnosis: Diagnosis },
     #[serde(rename = "lane.resent.v1")]
-    Resent { message: MessageId, attempt: u32 },
+    Resent {
+        message: MessageId,
+        attempt: u32,
+        /// The way it went and goes again; Graph where nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        surface: Option<Surface>,
+    },
     #[serde(rename = "lane.parked.v1")]
     Parked { message: MessageId, attempt: u32, parked: Parked, diagnosis: Diagnosis },
     #[serde(rename = "lane.resumed.v1")]
@@ -196,7 +212,7 @@ impl Aggregate for Lane {
         let news = open || (unknown && matches!(outcome, Outcome::Delivered { .. }));
         let outcome = match outcome {
             Outcome::Unknown { diagnosis, .. } if self.arrived => {
-                Outcome::Unknown { resend: false, diagnosis }
+                Outcome::Unknown { resend: None, diagnosis }
             }
             outcome => outcome,
         };
@@ -205,8 +221,8 @@ impl Aggregate for Lane {
 
     fn evolve(mut self, event: Event) -> Self {
         match event {
-            Event::DeliveryStarted { message, attempt, hub, timeout_ms, .. } => {
-                self.open = Some(Open { message, attempt, hub, timeout_ms });
+            Event::DeliveryStarted { message, attempt, surface, hub, timeout_ms, .. } => {
+                self.open = Some(Open { message, attempt, surface, hub, timeout_ms });
                 self.arrived = false;
             }
             Event::Unknown { message, attempt, .. } => {
@@ -223,9 +239,9 @@ impl Aggregate for Lane {
             }
             Event::Parked { parked, .. } => {
                 self.open = None;
-                self.parked = Some(parked);
+                self.parked.insert(parked.surface, parked);
             }
-            Event::Resumed { .. } => self.parked = None,
+            Event::Resumed { surface } => _ = self.parked.remove(&surface),
             Event::Resent { .. } => {}
             Event::Deferred { .. }
             | Event::Rejected { .. }
@@ -248,7 +264,7 @@ impl Outcome {
             }
             Self::Unknown { resend, diagnosis } => {
                 let unknown = Event::Unknown { message, attempt, diagnosis };
-                let resent = resend.then_some(Event::Resent { message, attempt });
+                let resent = resend.map(|surface| Event::Resent { message, attempt, surface: Some(surface) });
                 std::iter::once(unknown).chain(resent).collect()
             }
             Self::Rejected { why, diagnosis } => vec![Event::Rejected { message, attempt, why, diagnosis }],
@@ -269,8 +285,10 @@ mod tests {
             message: testing::message(message),
             attempt,
             surface: Surface::Graph,
-            grant: testing::sign_in(1),
-            generation: 1,
+            grant: Some(testing::sign_in(1)),
+            generation: Some(1),
+            template: None,
+            content_hash: None,
             hub: testing::hub(),
             epoch: 1,
             timeout_ms: 30_000,
@@ -304,7 +322,7 @@ mod tests {
         }
     }
 
-    fn lost(message: u128, attempt: u32, resend: bool) -> Command {
+    fn lost(message: u128, attempt: u32, resend: Option<Surface>) -> Command {
         Command::Conclude {
             message: testing::message(message),
             attempt,
@@ -321,7 +339,7 @@ mod tests {
 
     #[test]
     fn an_outcome_of_an_older_attempt_leaves_the_open_one_alone() {
-        given::<Lane>([started(1, 1), unknown(1, 1), started(1, 2)]).when(lost(1, 1, false)).then([]);
+        given::<Lane>([started(1, 1), unknown(1, 1), started(1, 2)]).when(lost(1, 1, None)).then([]);
     }
 
     #[test]
@@ -334,15 +352,37 @@ mod tests {
 
     #[test]
     fn unknown_is_sent_again_only_where_that_is_wanted() {
-        let resent = Event::Resent { message: testing::message(1), attempt: 1 };
-        given::<Lane>([started(1, 1)]).when(lost(1, 1, false)).then([unknown(1, 1)]);
-        given::<Lane>([started(1, 1)]).when(lost(1, 1, true)).then([unknown(1, 1), resent]);
+        let again = Some(Surface::Graph);
+        let resent = Event::Resent { message: testing::message(1), attempt: 1, surface: again };
+        given::<Lane>([started(1, 1)]).when(lost(1, 1, None)).then([unknown(1, 1)]);
+        given::<Lane>([started(1, 1)]).when(lost(1, 1, again)).then([unknown(1, 1), resent]);
     }
 
     #[test]
     fn what_arrived_by_an_earlier_attempt_does_not_go_again() {
-        let resent = Event::Resent { message: testing::message(1), attempt: 1 };
+        let again = Some(Surface::Graph);
+        let resent = Event::Resent { message: testing::message(1), attempt: 1, surface: again };
         let events = [started(1, 1), unknown(1, 1), resent, started(1, 2), delivered(1, 1)];
-        given::<Lane>(events).when(lost(1, 2, true)).then([unknown(1, 2)]);
+        given::<Lane>(events).when(lost(1, 2, again)).then([unknown(1, 2)]);
+    }
+
+    #[test]
+    fn each_way_out_parks_and_resumes_on_its_own() {
+        let parked = |surface| {
+            let parked = Parked {
+                surface,
+                why: ParkReason::BotBlocked,
+                grant_number: 0,
+                connection_revision: Some(3),
+                look_again_at: None,
+                looks: 0,
+            };
+            let diagnosis = Diagnosis::default();
+            Event::Parked { message: testing::message(1), attempt: 0, parked, diagnosis }
+        };
+        let events =
+            [parked(Surface::Graph), parked(Surface::Bot), Event::Resumed { surface: Surface::Graph }];
+        let lane = events.into_iter().fold(Lane::default(), Lane::evolve);
+        assert_eq!(lane.parked.into_keys().collect::<Vec<_>>(), [Surface::Bot]);
     }
 }

@@ -17,6 +17,7 @@ pub mod message;
 pub mod sealed;
 pub mod shard;
 pub mod sign_in;
+pub mod surface;
 pub mod tenant;
 #[cfg(test)]
 mod testing;
@@ -29,4 +30,5 @@ pub use ids::{
     PersonId, ShardId, SignInId, TenantId,
 };
 pub use sealed::Sealed;
+pub use surface::{Surface, SurfaceChoice};
 pub use time::Timestamp;

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 pub use content::{Content, Kind, Template, TemplateName};
 
-use crate::{AccountHash, Aggregate, ClientId, ConnectionId, KeyedHash, PersonId, Sealed, Timestamp};
+use crate::{
+    AccountHash, Aggregate, ClientId, ConnectionId, KeyedHash, PersonId, Sealed, SurfaceChoice, Timestamp,
+};
 
 /// A message, once it was accepted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +35,10 @@ pub struct Accepted {
     pub request_hash: KeyedHash,
     /// After this it is no longer worth sending.
     pub expires_at: Timestamp,
+    /// Which way it is to go, as it was asked for or as the tenant or the installation had it then; Graph where nothing
+    /// is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surface: Option<SurfaceChoice>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +97,7 @@ mod tests {
             content_hash: KeyedHash("k:2".into()),
             request_hash: KeyedHash(request.into()),
             expires_at: testing::at(1000),
+            surface: Some(SurfaceChoice::Auto),
         })
     }
 

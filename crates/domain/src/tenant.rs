@@ -1,17 +1,19 @@
-//! An organisation at Microsoft: whether its people may sign in, and whether deliveries to it are held back.
+//! An organisation at Microsoft: whether and how its people may sign in, which way messages reach them, and whether
+//! deliveries to it are held back.
 
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, lane::Surface};
+use crate::{Aggregate, Surface, SurfaceChoice};
 
 /// What is known of a tenant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tenant {
     pub seen: bool,
     pub admission: Admission,
+    pub policy: Policy,
     /// The surfaces whose breaker is open.
     pub breakers: BTreeSet<Surface>,
     pub consent: Consent,
@@ -50,12 +52,25 @@ impl Admission {
     }
 }
 
+/// How things are done in a tenant. What is not set is as the installation has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Which way messages go that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surface: Option<SurfaceChoice>,
+    /// Whether people may come by the product's own password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<bool>,
+}
+
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Somebody of this tenant came.
     See,
     Admit,
     Block,
+    SetPolicy(Policy),
     /// Too many deliveries in a row whose outcome is unknown.
     OpenBreaker {
         surface: Surface,
@@ -81,6 +96,8 @@ pub enum Event {
     Admitted {},
     #[serde(rename = "tenant.blocked.v1")]
     Blocked {},
+    #[serde(rename = "tenant.policy-changed.v1")]
+    PolicyChanged(Policy),
     #[serde(rename = "tenant.breaker-opened.v1")]
     BreakerOpened { surface: Surface, unknowns: u32 },
     #[serde(rename = "tenant.breaker-closed.v1")]
@@ -108,6 +125,7 @@ impl Aggregate for Tenant {
             Command::See if !self.seen => vec![Event::Seen {}],
             Command::Admit if self.admission != Admission::Admitted => vec![Event::Admitted {}],
             Command::Block if self.admission != Admission::Blocked => vec![Event::Blocked {}],
+            Command::SetPolicy(policy) if self.policy != policy => vec![Event::PolicyChanged(policy)],
             Command::OpenBreaker { surface, unknowns } if !self.breakers.contains(&surface) => {
                 vec![Event::BreakerOpened { surface, unknowns }]
             }
@@ -127,6 +145,7 @@ impl Aggregate for Tenant {
             Event::Seen {} => self.seen = true,
             Event::Admitted {} => self.admission = Admission::Admitted,
             Event::Blocked {} => self.admission = Admission::Blocked,
+            Event::PolicyChanged(policy) => self.policy = policy,
             Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(surface),
             Event::BreakerClosed { surface } => _ = self.breakers.remove(&surface),
             Event::ConsentReported {} => self.consent = Consent::Reported,
@@ -165,6 +184,17 @@ mod tests {
         given::<Tenant>([]).when(grant.clone()).then([]);
         given::<Tenant>([Event::ConsentReported {}]).when(grant.clone()).then([granted.clone()]);
         given::<Tenant>([Event::ConsentReported {}, granted]).when(grant).then([]);
+    }
+
+    #[test]
+    fn a_policy_is_set_whole_and_once() {
+        let bot = Policy { surface: Some(SurfaceChoice::Bot), password: None };
+        let off = Policy { surface: None, password: Some(false) };
+        given::<Tenant>([]).when(Command::SetPolicy(Policy::default())).then([]);
+        given::<Tenant>([Event::PolicyChanged(bot)]).when(Command::SetPolicy(bot)).then([]);
+        given::<Tenant>([Event::PolicyChanged(bot)])
+            .when(Command::SetPolicy(off))
+            .then([Event::PolicyChanged(off)]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The current view of tenants and tokens: who is linked, by what grant, until when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    AccountHash, ConnectionId, Diagnosis, PersonId, Sealed, SignInId, TenantId, Timestamp,
+    AccountHash, ConnectionId, Diagnosis, PersonId, Sealed, SignInId, Surface, TenantId, Timestamp,
     account::{self, Account},
     connection::{self, Connection, ReauthorizationReason, Status},
-    tenant::{self, Admission, Tenant},
+    tenant::{self, Admission, Policy, Tenant},
 };
 use serde::{Deserialize, Serialize};
 use store::Filter;
@@ -89,8 +89,10 @@ pub struct GrantRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TenantRow {
     pub admission: Admission,
+    pub policy: Policy,
     pub first_seen_at: Option<Timestamp>,
-    pub breaker_open: bool,
+    /// The ways out that are held back.
+    pub breakers: BTreeSet<Surface>,
 }
 
 /// An event that this projection folds.
@@ -101,7 +103,7 @@ pub enum Event {
 }
 
 impl Projection for Connections {
-    const NAME: &'static str = "connections.v1";
+    const NAME: &'static str = "connections.v2";
     const TABLES: &'static [Table] = &[
         Table {
             name: "connections",
@@ -211,15 +213,17 @@ pub fn status_name(status: Status) -> &'static str {
 }
 
 impl TenantRow {
-    fn after(self, event: &tenant::Event, at: Timestamp) -> Self {
+    fn after(mut self, event: &tenant::Event, at: Timestamp) -> Self {
         match event {
-            tenant::Event::Seen {} => Self { first_seen_at: Some(at), ..self },
-            tenant::Event::Admitted {} => Self { admission: Admission::Admitted, ..self },
-            tenant::Event::Blocked {} => Self { admission: Admission::Blocked, ..self },
-            tenant::Event::BreakerOpened { .. } => Self { breaker_open: true, ..self },
-            tenant::Event::BreakerClosed { .. } => Self { breaker_open: false, ..self },
-            tenant::Event::ConsentReported {} | tenant::Event::ConsentGranted { .. } => self,
+            tenant::Event::Seen {} => self.first_seen_at = Some(at),
+            tenant::Event::Admitted {} => self.admission = Admission::Admitted,
+            tenant::Event::Blocked {} => self.admission = Admission::Blocked,
+            tenant::Event::PolicyChanged(policy) => self.policy = *policy,
+            tenant::Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(*surface),
+            tenant::Event::BreakerClosed { surface } => _ = self.breakers.remove(surface),
+            tenant::Event::ConsentReported {} | tenant::Event::ConsentGranted { .. } => {}
         }
+        self
     }
 }
 

@@ -88,14 +88,14 @@ pub async fn count_by_status(model: &ReadModel<Connections>) -> Result<Vec<(Stri
         .await
 }
 
-/// Tenants whose breaker is open.
+/// Tenants with a breaker that is open.
 pub async fn count_open_breakers(model: &ReadModel<Connections>) -> Result<usize> {
     model
         .query(|reader| {
             let tenants = reader.select(1, "SELECT key, body FROM tenants", [])?;
             Ok(tenants
                 .iter()
-                .filter(|(_, row)| matches!(row, Row::Tenant(tenant) if tenant.breaker_open))
+                .filter(|(_, row)| matches!(row, Row::Tenant(tenant) if !tenant.breakers.is_empty()))
                 .count())
         })
         .await

@@ -1,8 +1,8 @@
 //! The view of tenants and tokens.
 
 use domain::{
+    SurfaceChoice,
     connection::{Event as Of, FailureClass},
-    lane::Surface,
     tenant::Event as OfTenant,
 };
 use uuid::Uuid;
@@ -161,9 +161,11 @@ async fn a_chat_is_known_until_it_is_lost() {
 #[tokio::test]
 async fn a_tenant_shows_what_was_said_of_it_last() {
     let surface = Surface::Graph;
+    let policy = Policy { surface: Some(SurfaceChoice::Bot), password: Some(false) };
     let events = [
         of_tenant(1, &OfTenant::Admitted {}),
         of_tenant(1, &OfTenant::Seen {}),
+        of_tenant(1, &OfTenant::PolicyChanged(policy)),
         of_tenant(2, &OfTenant::Blocked {}),
         of_tenant(2, &OfTenant::BreakerOpened { surface, unknowns: 3 }),
         of_tenant(3, &OfTenant::BreakerOpened { surface, unknowns: 3 }),
@@ -175,8 +177,9 @@ async fn a_tenant_shows_what_was_said_of_it_last() {
         Row::Connection(row) => panic!("{row:?}"),
     };
     assert_eq!((row(1).admission, row(1).first_seen_at), (Admission::Admitted, Some(at(5))));
-    assert_eq!((row(2).admission, row(2).breaker_open), (Admission::Blocked, true));
-    assert!(!row(3).breaker_open);
+    assert_eq!((row(2).admission, row(2).breakers), (Admission::Blocked, BTreeSet::from([surface])));
+    assert!(row(3).breakers.is_empty());
+    assert_eq!(row(1).policy, policy);
 }
 
 #[tokio::test]

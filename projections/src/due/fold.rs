@@ -1,9 +1,9 @@
 //! The fold itself: what each event does to the rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    MessageId, Timestamp,
+    MessageId, SurfaceChoice, Timestamp,
     connection::{self, Status},
     lane::{self, Open},
     sign_in::{self, FailureReason},
@@ -20,7 +20,8 @@ pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow
                 pending: 0,
                 not_before: None,
                 open: None,
-                parked: None,
+                parked: BTreeMap::new(),
+                bot_installed: None,
                 again: BTreeSet::new(),
                 arrived: false,
                 deferrals: 0,
@@ -47,9 +48,14 @@ fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
         row.open.as_ref().is_some_and(|open| open.message == *message && open.attempt == *attempt)
     };
     match event {
-        lane::Event::DeliveryStarted { message, attempt, hub, timeout_ms, .. } => {
-            row.open =
-                Some(Open { message: *message, attempt: *attempt, hub: *hub, timeout_ms: *timeout_ms });
+        lane::Event::DeliveryStarted { message, attempt, surface, hub, timeout_ms, .. } => {
+            row.open = Some(Open {
+                message: *message,
+                attempt: *attempt,
+                surface: *surface,
+                hub: *hub,
+                timeout_ms: *timeout_ms,
+            });
             row.not_before = None;
         }
         // Word that an unknown one arrived after all concludes nothing, unless it was to go again.
@@ -75,11 +81,11 @@ fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
         }
         lane::Event::Parked { parked, .. } => {
             (row.open, row.arrived) = (None, false);
-            row.parked = Some(parked.clone());
+            (row.not_before, row.deferrals) = (None, 0);
+            row.parked.insert(parked.surface, parked.clone());
         }
-        lane::Event::Resumed { .. } => {
-            row.parked = None;
-            row.not_before = None;
+        lane::Event::Resumed { surface } => {
+            row.parked.remove(surface);
             row.deferrals = 0;
             row.resumed_at = Some(at);
         }
@@ -89,15 +95,17 @@ fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
 
 pub(super) fn evolve_message(row: Option<MessageRow>, event: &Event) -> Option<MessageRow> {
     match event {
-        Event::Accepted { position, lane, .. } => {
-            Some(MessageRow { lane: *lane, position: *position, attempts: 0 })
+        Event::Accepted { position, lane, surface, .. } => {
+            Some(MessageRow { lane: *lane, position: *position, attempts: 0, surface: *surface })
         }
         Event::Lane { lane, event, .. } => match event {
             lane::Event::DeliveryStarted { attempt, .. } => {
                 row.map(|row| MessageRow { attempts: *attempt, ..row })
             }
-            lane::Event::Resent { attempt, .. } => {
-                Some(MessageRow { lane: *lane, position: 0, attempts: *attempt })
+            // Perhaps it arrived that way, so it goes no other.
+            lane::Event::Resent { attempt, surface, .. } => {
+                let surface = surface.map_or(SurfaceChoice::Graph, SurfaceChoice::from);
+                Some(MessageRow { lane: *lane, position: 0, attempts: *attempt, surface })
             }
             lane::Event::Deferred { .. } | lane::Event::Parked { .. } | lane::Event::Resumed { .. } => row,
             lane::Event::Delivered { .. }

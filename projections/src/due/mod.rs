@@ -6,10 +6,13 @@
 //! **Invariant.** A lane's row keeps the lane's revision that it was folded from; an intent is appended at that revision,
 //! so a stale row leads to a refused append, never to a wrong send.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use domain::{
-    ConnectionId, MessageId, PersonId, SignInId, Timestamp,
+    ConnectionId, MessageId, PersonId, SignInId, Surface, SurfaceChoice, Timestamp,
     connection::{self, Connection, Status},
     lane::{self, Lane, Open, Parked},
     message::{self, Message},
@@ -19,7 +22,10 @@ use serde::{Deserialize, Serialize};
 use store::Filter;
 
 use self::fold::{evolve_connection, evolve_lane, evolve_message, evolve_sign_in};
-use crate::{EventRef, Projection, Table, Unreadable, Value};
+use crate::{
+    EventRef, Projection, Table, Unreadable, Value,
+    ways::{bits, ways_of},
+};
 
 mod fold;
 pub mod queries;
@@ -82,7 +88,13 @@ pub struct LaneRow {
     pub pending: u64,
     pub not_before: Option<Timestamp>,
     pub open: Option<Open>,
-    pub parked: Option<Parked>,
+    /// The ways out that are closed until something happens.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parked: BTreeMap<Surface, Parked>,
+    /// The revision of the connection by which the bot was installed last, of what was recorded since the lane had its
+    /// first message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bot_installed: Option<u64>,
     /// Unknown ones that go again, until they are concluded.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub again: BTreeSet<MessageId>,
@@ -92,7 +104,7 @@ pub struct LaneRow {
     /// Times in a row that the message at the head was put off, for the back-off.
     #[serde(default)]
     pub deferrals: u32,
-    /// When the lane was last parked no longer; what waited then is not too old before its time has passed again.
+    /// When a way out of the lane was last parked no longer; what waited then is not too old before its time has passed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<Timestamp>,
 }
@@ -105,6 +117,7 @@ pub struct MessageRow {
     pub position: u64,
     /// Deliveries begun.
     pub attempts: u32,
+    pub surface: SurfaceChoice,
 }
 
 /// A connection with a grant.
@@ -135,31 +148,53 @@ pub struct SignInRow {
 
 /// An event that this projection folds.
 pub enum Event {
-    Accepted { message: MessageId, position: u64, lane: ConnectionId, person: PersonId },
-    Lane { lane: ConnectionId, revision: u64, event: lane::Event, at: Timestamp },
-    Connection { connection: ConnectionId, event: connection::Event, at: Timestamp },
-    SignIn { sign_in: SignInId, event: sign_in::Event },
+    Accepted {
+        message: MessageId,
+        position: u64,
+        lane: ConnectionId,
+        person: PersonId,
+        surface: SurfaceChoice,
+    },
+    Lane {
+        lane: ConnectionId,
+        revision: u64,
+        event: lane::Event,
+        at: Timestamp,
+    },
+    Connection {
+        connection: ConnectionId,
+        revision: u64,
+        event: connection::Event,
+        at: Timestamp,
+    },
+    SignIn {
+        sign_in: SignInId,
+        event: sign_in::Event,
+    },
 }
 
 impl Projection for Due {
-    const NAME: &'static str = "due.v1";
+    const NAME: &'static str = "due.v2";
     /// The outbox waits for what others recorded to be here.
     const PAUSE: Duration = Duration::from_millis(5);
     const TABLES: &'static [Table] = &[
         Table {
             name: "lanes",
             // When to look at the lane; NULL when there is nothing to do before something else happens.
-            columns: &["ready_us INTEGER", "open INTEGER NOT NULL", "parked_grant INTEGER"],
+            // And, where ways out are closed: which, in bits, and the grant that was of no use to Graph.
+            columns: &["ready_us INTEGER", "open INTEGER NOT NULL", "closed INTEGER", "parked_grant INTEGER"],
             fixed: 0,
             indexes: &[
                 "(ready_us) WHERE ready_us NOT NULL",
                 "(open) WHERE open",
+                "(closed) WHERE closed NOT NULL",
                 "(parked_grant) WHERE parked_grant NOT NULL",
             ],
         },
         Table {
             name: "messages",
-            columns: &["lane TEXT NOT NULL", "position INTEGER NOT NULL"],
+            // The ways that it may go, in bits.
+            columns: &["lane TEXT NOT NULL", "position INTEGER NOT NULL", "ways INTEGER NOT NULL"],
             // What goes again has another place, at the front.
             fixed: 1,
             indexes: &["(lane, position)"],
@@ -203,6 +238,7 @@ impl Projection for Due {
                 position,
                 lane: accepted.lane,
                 person: accepted.person,
+                surface: accepted.surface.unwrap_or_default(),
             }));
         }
         if let Some(of_lane) = event.decode::<Lane>()? {
@@ -220,7 +256,8 @@ impl Projection for Due {
                 }
                 _ => Timestamp::default(),
             };
-            return Ok(Some(Event::Connection { connection: event.stream_id()?, event: of_connection, at }));
+            let (connection, revision) = (event.stream_id()?, event.revision);
+            return Ok(Some(Event::Connection { connection, revision, event: of_connection, at }));
         }
         Ok(match event.decode::<SignIn>()? {
             Some(of_sign_in) => Some(Event::SignIn { sign_in: event.stream_id()?, event: of_sign_in }),
@@ -265,9 +302,13 @@ impl Projection for Due {
             Row::Lane(row) => vec![
                 or_null(row.ready_at().map(micros)),
                 Value::Integer(row.open.is_some().into()),
+                or_null(row.closed().map(Value::Integer)),
                 or_null(row.waits_for_grant().map(|parked| number(parked.grant_number))),
             ],
-            Row::Message(row) => vec![Value::Text(row.lane.to_string()), number(row.position)],
+            Row::Message(row) => {
+                let ways = Value::Integer(ways_of(row.surface));
+                vec![Value::Text(row.lane.to_string()), number(row.position), ways]
+            }
             Row::Connection(row) => {
                 let live = !matches!(row.status, Status::Unlinked | Status::Linked) && !row.expired;
                 let active = row.status == Status::Active;
@@ -288,17 +329,43 @@ impl Projection for Due {
 impl LaneRow {
     /// When the head of the lane is to be looked at; `None` where something else has to happen first.
     pub fn ready_at(&self) -> Option<Timestamp> {
-        match (&self.open, &self.parked) {
-            _ if self.pending == 0 => None,
-            (Some(_), _) => None,
-            (None, Some(parked)) => parked.look_again_at,
-            (None, None) => Some(self.not_before.unwrap_or_default()),
+        if self.pending == 0 || self.open.is_some() {
+            None
+        } else if self.parked.is_empty() {
+            Some(self.not_before.unwrap_or_default())
+        } else {
+            // What may go another way is found by the ways of the messages; see `queries::ready_lanes`.
+            let installed = self.parked.values().any(|parked| self.knows_installed(parked));
+            let look = self.parked.values().filter_map(|parked| parked.look_again_at).min();
+            if installed { Some(Timestamp::default()) } else { look }
         }
+    }
+
+    /// Whether this way out is closed at `now`, for who knows the person's newest grant.
+    pub fn is_closed(&self, way: Surface, newest_grant: u64, now: Timestamp) -> bool {
+        self.parked.get(&way).is_some_and(|parked| {
+            let over = match way {
+                Surface::Graph => newest_grant > parked.grant_number,
+                Surface::Bot => self.knows_installed(parked),
+            };
+            !over && parked.look_again_at.is_none_or(|at| at > now)
+        })
+    }
+
+    /// Whether the bot was installed since it was of no use.
+    fn knows_installed(&self, parked: &Parked) -> bool {
+        parked.surface == Surface::Bot && self.bot_installed > parked.connection_revision
     }
 
     /// What a grant later than the one it names would end.
     fn waits_for_grant(&self) -> Option<&Parked> {
-        self.parked.as_ref().filter(|_| self.pending > 0)
+        self.parked.get(&Surface::Graph).filter(|_| self.pending > 0)
+    }
+
+    /// The ways out that are closed, in bits, if any.
+    fn closed(&self) -> Option<i64> {
+        let closed = bits(|way| self.parked.contains_key(&way));
+        (closed != 0 && self.pending > 0).then_some(closed)
     }
 
     /// Nothing more is to be done for the message.
@@ -330,3 +397,5 @@ pub(crate) fn message_of(event: &lane::Event) -> Option<MessageId> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ways_tests;

@@ -1,12 +1,12 @@
 //! What processors ask of `due`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use anyhow::Result;
-use domain::{ConnectionId, MessageId, ShardId, SignInId, Timestamp};
+use domain::{ConnectionId, MessageId, ShardId, SignInId, Surface, Timestamp};
 
 use super::{ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
-use crate::{ReadModel, Reader};
+use crate::{ReadModel, Reader, ways::bits};
 
 /// Messages at a lane's head that are read together.
 pub const HEAD_MAX: usize = 16;
@@ -15,19 +15,21 @@ pub const HEAD_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
     pub row: LaneRow,
-    /// In their order, [`HEAD_MAX`] at most.
+    /// Those that may go a way that is open, in their order, [`HEAD_MAX`] at most.
     pub messages: VecDeque<(MessageId, MessageRow)>,
-    /// The person's newest grant, by its number; what ends a parking.
-    pub newest_grant: u64,
+    /// The ways that are closed.
+    pub closed: BTreeSet<Surface>,
 }
 
 /// Every lane that can be worked without anything else happening first, and from when on: those whose turn comes by
-/// itself, and parked ones whose person signed in since.
+/// itself, and parked ones whose person signed in since, or that have messages which may go another way.
 pub async fn ready_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, Timestamp)>> {
     due.query(move |reader| {
         let sql = "SELECT key, ready_us FROM lanes WHERE ready_us NOT NULL
                    UNION ALL SELECT lanes.key, 0 FROM lanes JOIN connections USING (key)
                      WHERE parked_grant NOT NULL AND grant_number > parked_grant AND NOT open
+                   UNION ALL SELECT key, 0 FROM lanes WHERE closed NOT NULL AND NOT open
+                     AND EXISTS (SELECT 1 FROM messages WHERE lane = lanes.key AND ways & ~closed)
                    ORDER BY ready_us";
         let mut statement = reader.prepare_cached(sql)?;
         let mut found = statement.query([])?;
@@ -41,23 +43,43 @@ pub async fn ready_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, Time
     .await
 }
 
-/// The lane and the messages at its head; `None` where the lane has never had one.
-pub fn head(due: &ReadModel<Due>, lane: ConnectionId) -> Result<Option<Head>> {
+/// The lane and the messages at its head at `now`; `None` where the lane has never had one.
+pub fn head(due: &ReadModel<Due>, lane: ConnectionId, now: Timestamp) -> Result<Option<Head>> {
     due.look(|reader| {
         let Some(Row::Lane(row)) = reader.get(&Key::Lane(lane))? else { return Ok(None) };
-        let newest_grant = match reader.get(&Key::Connection(lane))? {
-            Some(Row::Connection(connection)) => connection.grant_number,
-            _ => 0,
+        let closed = closed_ways(reader, lane, &row, now)?;
+        let found = if closed.is_empty() {
+            let sql = "SELECT key, body FROM messages WHERE lane = ?1 ORDER BY position LIMIT ?2";
+            reader.select(1, sql, (lane.to_string(), HEAD_MAX.cast_signed()))?
+        } else {
+            let sql =
+                "SELECT key, body FROM messages WHERE lane = ?1 AND ways & ~?3 ORDER BY position LIMIT ?2";
+            let closed = bits(|way| closed.contains(&way));
+            reader.select(1, sql, (lane.to_string(), HEAD_MAX.cast_signed(), closed))?
         };
-        let sql = "SELECT key, body FROM messages WHERE lane = ?1 ORDER BY position LIMIT ?2";
-        let found = reader.select(1, sql, (lane.to_string(), HEAD_MAX.cast_signed()))?;
         let message = |found| match found {
             (Key::Message(id), Row::Message(message)) => Some((id, message)),
             _ => None,
         };
         let messages = found.into_iter().filter_map(message).collect();
-        Ok(Some(Head { row, messages, newest_grant }))
+        Ok(Some(Head { row, messages, closed }))
     })
+}
+
+fn closed_ways(
+    reader: &Reader<'_, Due>,
+    lane: ConnectionId,
+    row: &LaneRow,
+    now: Timestamp,
+) -> Result<BTreeSet<Surface>> {
+    if row.parked.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let newest_grant = match reader.get(&Key::Connection(lane))? {
+        Some(Row::Connection(connection)) => connection.grant_number,
+        _ => 0,
+    };
+    Ok(Surface::ALL.into_iter().filter(|way| row.is_closed(*way, newest_grant, now)).collect())
 }
 
 /// Lanes with an intent whose outcome is missing.

@@ -39,7 +39,7 @@ async fn lane(events: &[lane::Event]) -> LaneRow {
 /// The lane's head, as its task sees it.
 async fn head(events: &[lane::Event]) -> (u64, Option<(MessageId, u32)>) {
     let open = open_for_reading::<Due>(&lane_of_two(events)).await;
-    let head = queries::head(&open.model, person(1).connection()).unwrap().expect("a lane");
+    let head = queries::head(&open.model, person(1).connection(), at(2)).unwrap().expect("a lane");
     (head.row.pending, head.messages.front().map(|(id, row)| (*id, row.attempts)))
 }
 
@@ -56,7 +56,8 @@ async fn a_lane_with_a_message_is_ready_at_once_and_without_one_never() {
 #[tokio::test]
 async fn a_lane_waits_while_a_delivery_is_open() {
     let row = lane(&[started(1, 1)]).await;
-    assert_eq!(row.open, Some(Open { message: message(1), attempt: 1, hub: hub(), timeout_ms: 30_000 }));
+    let (surface, hub) = (Surface::Graph, hub());
+    assert_eq!(row.open, Some(Open { message: message(1), attempt: 1, surface, hub, timeout_ms: 30_000 }));
     assert_eq!((row.pending, row.ready_at()), (2, None));
     assert_eq!(lane(&[started(1, 1), delivered(1, 1)]).await.ready_at(), Some(at(0)));
     assert_eq!(head(&[started(1, 1), delivered(1, 1)]).await, (1, Some((message(2), 0))));
@@ -179,7 +180,7 @@ async fn lanes_are_found_by_what_they_wait_for() {
     assert_eq!(ready, [(person(1).connection(), at(0)), (person(3).connection(), at(60))]);
     let opens = queries::open_lanes(&open.model).await.unwrap();
     assert_eq!(opens.iter().map(|(lane, _)| *lane).collect::<Vec<_>>(), [person(2).connection()]);
-    assert_eq!(queries::head(&open.model, person(4).connection()).unwrap(), None);
+    assert_eq!(queries::head(&open.model, person(4).connection(), at(2)).unwrap(), None);
 }
 
 async fn connection(events: &[Told]) -> Option<ConnectionRow> {
@@ -376,7 +377,8 @@ impl Walk {
         self.told.push(accepted(n, 1));
         let position = u64::try_from(self.told.len()).unwrap();
         let (message, person) = (message(n), person(1));
-        self.fold(&Event::Accepted { message, position, lane: person.connection(), person });
+        let (lane, surface) = (person.connection(), SurfaceChoice::Graph);
+        self.fold(&Event::Accepted { message, position, lane, person, surface });
     }
 
     fn append(&mut self, events: Vec<lane::Event>) {
@@ -401,8 +403,8 @@ impl Walk {
         let diagnosis = Diagnosis::default;
         match self.draw(7) {
             0 | 1 => Self::delivered(),
-            2 => Outcome::Unknown { resend: false, diagnosis: diagnosis() },
-            3 => Outcome::Unknown { resend: true, diagnosis: diagnosis() },
+            2 => Outcome::Unknown { resend: None, diagnosis: diagnosis() },
+            3 => Outcome::Unknown { resend: Some(Surface::Graph), diagnosis: diagnosis() },
             4 => Outcome::Deferred { until: at(60), why: lane::DeferReason::NotSent, diagnosis: diagnosis() },
             5 => Outcome::Rejected { why: RejectReason::TooLarge, diagnosis: diagnosis() },
             _ => {
@@ -443,7 +445,7 @@ impl Walk {
                 self.conclude((open.message, open.attempt), outcome);
             }
             (_, None, Some((_, message, attempts))) => {
-                let resumed = self.lane.parked.is_some().then_some(resumed());
+                let resumed = (!self.lane.parked.is_empty()).then_some(resumed());
                 let attempt = attempts + 1;
                 self.attempts.push((message, attempt));
                 self.append(resumed.into_iter().chain([started(message.0.as_u128(), attempt)]).collect());
@@ -458,7 +460,7 @@ impl Walk {
         assert_eq!(row.pending, waiting.len() as u64, "pending are those that have a row");
         assert_eq!((&row.open, &row.parked), (&self.lane.open, &self.lane.parked), "as the lane itself says");
         assert!(waiting.iter().all(|(_, message, _)| !self.arrived.contains(message)), "nothing goes twice");
-        if row.open.is_none() && row.parked.is_none() {
+        if row.open.is_none() && row.parked.is_empty() {
             assert_eq!(row.ready_at().is_some(), !waiting.is_empty(), "what waits gets its turn");
         }
     }

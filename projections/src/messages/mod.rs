@@ -1,14 +1,20 @@
 //! What became of each message, for those who sent it and those who look after deliveries. Never its content.
 
+use std::collections::BTreeMap;
+
 use domain::{
-    AccountHash, ClientId, ConnectionId, Diagnosis, MessageId, PersonId, Timestamp,
+    AccountHash, ClientId, ConnectionId, Diagnosis, MessageId, PersonId, Surface, SurfaceChoice, Timestamp,
     lane::{self, DeferReason, Lane, Parked, RejectReason},
     message::{self, Kind, Message},
 };
 use serde::{Deserialize, Serialize};
 use store::Filter;
 
-use crate::{EventRef, Projection, Table, Unreadable, Value, due::message_of};
+use crate::{
+    EventRef, Projection, Table, Unreadable, Value,
+    due::message_of,
+    ways::{bits, ways_of},
+};
 
 pub mod queries;
 
@@ -105,6 +111,10 @@ pub struct MessageRow {
     pub account_hash: Option<AccountHash>,
     pub client: ClientId,
     pub kind: Kind,
+    /// Which way it is to go.
+    pub surface: SurfaceChoice,
+    /// Which way it was sent last.
+    pub went: Option<Surface>,
     pub status: Status,
     pub accepted_at: Timestamp,
     pub changed_at: Timestamp,
@@ -115,9 +125,14 @@ pub struct MessageRow {
     pub provider_message_id: Option<String>,
 }
 
-/// Present while the lane is parked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Present while a way out of the lane is parked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneRow {
+    pub parked: BTreeMap<Surface, ParkedSince>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParkedSince {
     pub parked: Parked,
     pub since: Timestamp,
 }
@@ -129,7 +144,7 @@ pub enum Event {
 }
 
 impl Projection for Messages {
-    const NAME: &'static str = "messages.v1";
+    const NAME: &'static str = "messages.v2";
     const TABLES: &'static [Table] = &[
         Table {
             name: "messages",
@@ -139,11 +154,14 @@ impl Projection for Messages {
                 "client TEXT NOT NULL",
                 "tenant TEXT NOT NULL",
                 "status TEXT NOT NULL",
+                // The ways that it may go, in bits.
+                "ways INTEGER NOT NULL",
             ],
             fixed: 4,
             indexes: &["(position)", "(lane, position)", "(client, position)", "(status, position)"],
         },
-        Table { name: "lanes", columns: &[], fixed: 0, indexes: &[] },
+        // The ways out that are parked, in bits.
+        Table { name: "lanes", columns: &["parked INTEGER NOT NULL"], fixed: 0, indexes: &[] },
     ];
 
     type Key = Key;
@@ -182,8 +200,18 @@ impl Projection for Messages {
     fn evolve(key: &Key, row: Option<Row>, event: &Event) -> Option<Row> {
         match (key, event, row) {
             (Key::Lane(_), Event::Lane { event: lane::Event::Parked { parked, .. }, at, .. }, row) => {
-                let since = if let Some(Row::Lane(before)) = row { before.since } else { *at };
-                Some(Row::Lane(LaneRow { parked: parked.clone(), since }))
+                let mut lane = if let Some(Row::Lane(lane)) = row { lane } else { LaneRow::default() };
+                let since = lane.parked.get(&parked.surface).map_or(*at, |before| before.since);
+                lane.parked.insert(parked.surface, ParkedSince { parked: parked.clone(), since });
+                Some(Row::Lane(lane))
+            }
+            (
+                Key::Lane(_),
+                Event::Lane { event: lane::Event::Resumed { surface }, .. },
+                Some(Row::Lane(mut lane)),
+            ) => {
+                lane.parked.remove(surface);
+                (!lane.parked.is_empty()).then_some(Row::Lane(lane))
             }
             (Key::Lane(_), _, _) => None,
             (Key::Message(_), Event::Accepted { position, accepted, at, .. }, _) => {
@@ -204,8 +232,9 @@ impl Projection for Messages {
                 Value::Text(row.client.to_string()),
                 Value::Text(row.person.tenant.to_string()),
                 Value::Text(row.status.name().to_owned()),
+                Value::Integer(ways_of(row.surface)),
             ],
-            Row::Lane(_) => vec![],
+            Row::Lane(row) => vec![Value::Integer(bits(|way| row.parked.contains_key(&way)))],
         }
     }
 }
@@ -219,6 +248,8 @@ impl MessageRow {
             account_hash: accepted.account_hash.clone(),
             client: accepted.client.clone(),
             kind: accepted.kind,
+            surface: accepted.surface.unwrap_or_default(),
+            went: None,
             status: Status::Pending,
             accepted_at: at,
             changed_at: at,
@@ -238,8 +269,8 @@ impl MessageRow {
         self.changed_at = at;
         self.deferred = None;
         let (status, diagnosis) = match event {
-            lane::Event::DeliveryStarted { attempt, .. } => {
-                self.attempts = *attempt;
+            lane::Event::DeliveryStarted { attempt, surface, .. } => {
+                (self.attempts, self.went) = (*attempt, Some(*surface));
                 (Status::Sending, None)
             }
             lane::Event::Delivered { provider_message_id, .. } => {
@@ -258,7 +289,11 @@ impl MessageRow {
             }
             lane::Event::DeadLettered { diagnosis, .. } => (Status::DeadLettered, Some(diagnosis)),
             lane::Event::Expired { .. } => (Status::Expired, None),
-            lane::Event::Resent { .. } | lane::Event::Resumed { .. } => (Status::Pending, None),
+            lane::Event::Resent { surface, .. } => {
+                self.surface = surface.map_or(SurfaceChoice::Graph, SurfaceChoice::from);
+                (Status::Pending, None)
+            }
+            lane::Event::Resumed { .. } => (Status::Pending, None),
         };
         (self.status, self.diagnosis) = (status, diagnosis.cloned());
         self

@@ -4,7 +4,7 @@ use anyhow::Result;
 use domain::{ClientId, ConnectionId, MessageId, TenantId};
 use rusqlite::params_from_iter;
 
-use super::{Key, LaneRow, MessageRow, Messages, Row, Status};
+use super::{Key, LaneRow, MessageRow, Messages, ParkedSince, Row, Status};
 use crate::{ReadModel, Value};
 
 /// Which messages are wanted. Everything that is set must hold.
@@ -21,12 +21,24 @@ pub struct Wanted {
     pub before: Option<u64>,
 }
 
-/// A message and, where its lane is parked, why.
+/// A message and, where ways out of its lane are parked, why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     pub message: MessageId,
     pub row: MessageRow,
     pub lane: Option<LaneRow>,
+}
+
+impl Found {
+    /// What the message waits for in its lane; `None` where a way is open to it.
+    pub fn held_up(&self) -> Option<&ParkedSince> {
+        let lane = self.lane.as_ref()?;
+        let held_up = self.row.surface.open_way(|way| lane.parked.contains_key(&way)).is_none();
+        lane.parked
+            .iter()
+            .find(|(way, _)| held_up && self.row.surface.may_go(**way))
+            .map(|(_, parked)| parked)
+    }
 }
 
 /// Messages as wanted, the newest first.
@@ -53,7 +65,10 @@ pub async fn list(model: &ReadModel<Messages>, wanted: Wanted, limit: usize) -> 
                 also(" AND tenant IN (SELECT value FROM json_each(?))", serde_json::to_string(&tenants)?);
             }
             if wanted.parked {
-                sql.push_str(" AND status IN ('pending', 'deferred') AND lane IN (SELECT key FROM lanes)");
+                sql.push_str(
+                    " AND status IN ('pending', 'deferred')
+                      AND EXISTS (SELECT 1 FROM lanes WHERE key = lane AND NOT ways & ~parked)",
+                );
             }
             sql.push_str(" ORDER BY position DESC LIMIT ?");
             params.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));

@@ -5,8 +5,8 @@ use domain::lane::ParkReason;
 use super::{queries::Wanted, *};
 use crate::{
     fixtures::{
-        accepted, at, client, deferred, delivered, diagnosis, in_lane, message, parked, person, resent,
-        resumed, started, tenant, told_at, unknown,
+        accepted, accepted_for, at, client, deferred, delivered, diagnosis, in_lane, message, parked, person,
+        resent, resumed, started, tenant, told_at, unknown,
     },
     runner::testing::{Told, open_for_reading, rows_of},
 };
@@ -84,7 +84,8 @@ async fn a_lane_is_shown_as_parked_from_the_first_time_until_it_is_resumed() {
     let mut events = vec![accepted(1, 1), in_lane(1, &started(1, 1)), park(50), park(80)];
     let rows = rows_of::<Messages>(&events).await;
     let Row::Lane(lane) = &rows[&Key::Lane(person(1).connection())] else { panic!("{rows:?}") };
-    assert_eq!((lane.since, lane.parked.why), (at(50), ParkReason::ReauthorizationRequired));
+    let of_graph = &lane.parked[&Surface::Graph];
+    assert_eq!((of_graph.since, of_graph.parked.why), (at(50), ParkReason::ReauthorizationRequired));
     let Row::Message(row) = &rows[&Key::Message(message(1))] else { panic!("{rows:?}") };
     assert_eq!((row.status, &row.diagnosis), (Status::Pending, &Some(diagnosis("AADSTS50173"))));
 
@@ -132,10 +133,21 @@ async fn messages_are_listed_newest_first_by_what_is_wanted() {
 async fn a_message_is_shown_with_what_its_lane_waits_for() {
     let open = open_for_reading::<Messages>(&four()).await;
     let show = async |n| queries::show(&open.model, message(n)).await.unwrap();
-    assert!(show(4).await.is_some_and(|found| found.lane.is_some_and(|lane| lane.since == at(2))));
+    let since = |found: queries::Found| found.held_up().map(|parked| parked.since);
+    assert_eq!(show(4).await.and_then(since), Some(at(2)));
     assert!(show(3).await.is_some_and(|found| found.lane.is_none()));
     assert!(show(5).await.is_none());
+    let auto = accepted_for(SurfaceChoice::Auto, 5, 2);
+    let open = open_for_reading::<Messages>(&[four(), vec![auto]].concat()).await;
+    let show = async |n| queries::show(&open.model, message(n)).await.unwrap();
+    assert!(show(5).await.is_some_and(|found| found.lane.is_some() && found.held_up().is_none()));
+    let parked = Wanted { parked: true, ..Wanted::default() };
+    assert_eq!(
+        queries::list(&open.model, parked, 9).await.unwrap().len(),
+        2,
+        "what may go another way is not"
+    );
     let counts = queries::count_by_status(&open.model).await.unwrap();
     let counts: Vec<_> = counts.iter().map(|(status, count)| (status.as_str(), *count)).collect();
-    assert_eq!(counts, [("deferred", 1), ("delivered", 1), ("pending", 2)]);
+    assert_eq!(counts, [("deferred", 1), ("delivered", 1), ("pending", 3)]);
 }

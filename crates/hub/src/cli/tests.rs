@@ -47,7 +47,7 @@ fn good_command_lines_are_understood() {
         "chancery serve --config hub.toml".to_owned(),
         "chancery store serve --config hub.toml --listen [::1]:0 --json".to_owned(),
         "chancery store users hash auditor --role read".to_owned(),
-        "chancery projections rebuild messages.v1".to_owned(),
+        "chancery projections rebuild messages.v2".to_owned(),
         "chancery health --live --url http://localhost:1".to_owned(),
     ] {
         if let Err(error) = Cli::try_parse_from(line.split(' ')) {
@@ -171,7 +171,7 @@ async fn messages_are_sent_as_the_api_wants_them() {
 #[tokio::test]
 async fn health_is_told_by_the_exit_code_and_needs_no_key() {
     let behind =
-        json!({ "ready": false, "checks": [{ "name": "due.v1", "ready": false, "reason": "catching up" }] });
+        json!({ "ready": false, "checks": [{ "name": "due.v2", "ready": false, "reason": "catching up" }] });
     for (status, answer, live, good) in [
         (200, json!({ "ready": true, "checks": [] }), false, true),
         (503, behind, false, false),

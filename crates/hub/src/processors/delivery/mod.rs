@@ -76,7 +76,7 @@ impl Turn {
 /// Works a lane: the messages at its head one after the other, for as long as they arrive, or else one decision. Anything
 /// but a message that arrived comes back as news once `due` knows it, and brings the lane back; so does what is left.
 pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
-    let Some(mut head) = queries::head(&hub.due, lane)? else { return Ok(Left::Waiting) };
+    let Some(mut head) = queries::head(&hub.due, lane, hub.clock.now())? else { return Ok(Left::Waiting) };
     if hub.commands.knows_later::<Lane>(lane, head.row.lane_revision) {
         // The news of it are on their way.
         return Ok(Left::Waiting);

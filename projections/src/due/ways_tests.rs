@@ -1,0 +1,61 @@
+//! Several ways out of one lane: each closes and opens on its own, and what may go another way is not held up.
+
+use super::*;
+use crate::{
+    fixtures::{
+        accepted_for, at, delivered, diagnosis, in_lane, message, parked, person, resumed, started, unknown,
+    },
+    runner::testing::{Told, open_for_reading},
+};
+
+/// Messages 1 to 3 for person 1, by Graph, by the bot and by whichever will do.
+fn three() -> Vec<Told> {
+    let choices = [SurfaceChoice::Graph, SurfaceChoice::Bot, SurfaceChoice::Auto];
+    (1..).zip(choices).map(|(n, choice)| accepted_for(choice, n, 1)).collect()
+}
+
+fn with(events: &[lane::Event]) -> Vec<Told> {
+    let events = events.iter().map(|event| in_lane(1, event));
+    three().into_iter().chain(events).collect()
+}
+
+/// The bot was of no use at revision 3 of the connection.
+fn bot_parked() -> lane::Event {
+    let parked = Parked {
+        surface: Surface::Bot,
+        why: lane::ParkReason::BotNotInstalled,
+        grant_number: 0,
+        connection_revision: Some(3),
+        look_again_at: None,
+        looks: 0,
+    };
+    lane::Event::Parked { message: message(2), attempt: 0, parked, diagnosis: diagnosis("403") }
+}
+
+/// The messages at the head of the lane, and whether it is found by who looks for lanes to work.
+async fn head(events: &[lane::Event]) -> (Vec<MessageId>, bool) {
+    let open = open_for_reading::<Due>(&with(events)).await;
+    let head = queries::head(&open.model, person(1).connection(), at(2)).unwrap().expect("a lane");
+    let ready = queries::ready_lanes(&open.model).await.unwrap();
+    (head.messages.into_iter().map(|(id, _)| id).collect(), !ready.is_empty())
+}
+
+#[tokio::test]
+async fn what_may_go_another_way_passes_by_what_waits() {
+    let [graph, bot, auto] = [message(1), message(2), message(3)];
+    assert_eq!(head(&[]).await, (vec![graph, bot, auto], true));
+    assert_eq!(head(&[parked(1, 0, 1)]).await, (vec![bot, auto], true));
+    assert_eq!(head(&[bot_parked()]).await, (vec![graph, auto], true));
+    assert_eq!(head(&[parked(1, 0, 1), bot_parked()]).await, (vec![], false));
+    assert_eq!(head(&[parked(1, 0, 1), bot_parked(), resumed()]).await, (vec![graph, auto], true));
+    let rest = [parked(1, 0, 1), bot_parked(), started(3, 1), delivered(3, 1)];
+    assert_eq!(head(&rest).await, (vec![], false));
+}
+
+#[tokio::test]
+async fn what_perhaps_arrived_one_way_goes_no_other() {
+    let surface = Some(Surface::Bot);
+    let again = [unknown(3, 1), lane::Event::Resent { message: message(3), attempt: 1, surface }];
+    let events = [&[started(3, 1)], &again[..], &[bot_parked()]].concat();
+    assert_eq!(head(&events).await, (vec![message(1)], true));
+}
