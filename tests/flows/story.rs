@@ -32,12 +32,12 @@ async fn a_person_is_linked_and_written_to_and_all_of_it_is_on_record() {
     connection.linked.v1 by hub/sign-ins:
     connection.token-issued.v1 by hub/sign-ins: generation=1 grant_number=1
     signin.settled.v1 by hub/sign-ins:
-    message.accepted.v1 by client/product: client="product" kind="text"
+    message.accepted.v1 by client/product: client="product" kind="text" surface="graph"
     connection.chat-found.v1 by hub/outbox:
     lane.delivery-started.v1 by hub/outbox: attempt=1 epoch=1 generation=1 surface="graph" timeout_ms=40000
     lane.delivered.v1 by hub/outbox: attempt=1
     connection.token-expired.v1 by hub/tokens: generation=1
-    message.accepted.v1 by client/product: client="product" kind="text"
+    message.accepted.v1 by client/product: client="product" kind="text" surface="graph"
     connection.refresh-started.v1 by hub/tokens: claim=1 generation=2 timeout_ms=40000
     connection.token-refreshed.v1 by hub/tokens: claim=1 generation=2
     lane.delivery-started.v1 by hub/outbox: attempt=1 epoch=1 generation=2 surface="graph" timeout_ms=40000

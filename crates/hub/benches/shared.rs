@@ -128,7 +128,7 @@ async fn deliver(hub: &Hub, microsoft: &Microsoft, round: &str, count: usize) ->
     let draft = |number: usize| {
         let recipient = messages::Recipient::Person(microsoft.people[number % microsoft.people.len()].person);
         let text = format!("Check-in reminder {number}: how far is your key result this week?");
-        (format!("{round}/{number}"), Draft { recipient, content: Content::Text { text } })
+        (format!("{round}/{number}"), Draft { recipient, content: Content::Text { text }, surface: None })
     };
     let begun = Instant::now();
     for first in (0..count).step_by(BATCH) {

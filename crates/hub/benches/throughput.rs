@@ -106,7 +106,10 @@ async fn accept(hub: &Hub, people: &[Recipient], round: &str, messages: usize) -
     let caller = support::caller()?;
     let draft = |number: usize| {
         let recipient = messages::Recipient::Person(people[number % people.len()].person);
-        (format!("{round}/{number}"), Draft { recipient, content: Content::Text { text: text(number) } })
+        (
+            format!("{round}/{number}"),
+            Draft { recipient, content: Content::Text { text: text(number) }, surface: None },
+        )
     };
     for first in (0..messages).step_by(BATCH) {
         let drafts: Vec<_> = (first..messages.min(first + BATCH)).map(draft).collect();

@@ -6,17 +6,19 @@
 //!
 //! **Invariant.** A secret leaves the layers only as a `SecretString`; no message and no printed configuration shows it.
 
+mod delivery;
 mod layers;
 mod sections;
 mod store_serve;
 
 use std::path::PathBuf;
 
+pub use delivery::{DeliveryConfig, UnknownOutcome};
 use layers::Layers;
 pub use layers::{Section, is_loopback};
 pub use sections::{
-    DataConfig, DeliveryConfig, HubsConfig, KeysConfig, MicrosoftConfig, OutboundConfig, SignInConfig,
-    SignInTenants, StoreConfig, StoreKind, TokensConfig, UnknownOutcome,
+    DataConfig, HubsConfig, KeysConfig, MicrosoftConfig, OutboundConfig, SignInConfig, SignInTenants,
+    StoreConfig, StoreKind, TokensConfig,
 };
 pub use store_serve::StoreServeConfig;
 pub(crate) use store_serve::role_names;

@@ -21,6 +21,14 @@ pub struct Head {
     pub closed: BTreeSet<Surface>,
 }
 
+impl Head {
+    /// When to look whether a way that is closed has opened; `None` where somebody tells.
+    pub fn look_again_at(&self) -> Option<Timestamp> {
+        let closed = self.row.parked.iter().filter(|(way, _)| self.closed.contains(way));
+        closed.filter_map(|(_, parked)| parked.look_again_at).min()
+    }
+}
+
 /// Every lane that can be worked without anything else happening first, and from when on: those whose turn comes by
 /// itself, and parked ones whose person signed in since, or that have messages which may go another way.
 pub async fn ready_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, Timestamp)>> {

@@ -153,13 +153,16 @@ fn delivered(number: u64) -> [Append; 3] {
         content_hash: hash(8, number),
         request_hash: hash(9, number),
         expires_at: WRITTEN + Duration::from_hours(72),
+        surface: Some(domain::SurfaceChoice::Graph),
     }));
     let started = lane::Event::DeliveryStarted {
         message: id,
         attempt: 1,
         surface: lane::Surface::Graph,
-        grant: SignInId(uuid(3, who)),
-        generation: 1,
+        grant: Some(SignInId(uuid(3, who))),
+        generation: Some(1),
+        template: None,
+        content_hash: Some(hash(8, number)),
         hub: HubId(uuid(10, 1)),
         epoch: 1,
         timeout_ms: 40_000,

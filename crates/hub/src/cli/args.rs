@@ -435,6 +435,10 @@ pub struct SendArgs {
     pub recipient: WhomArgs,
     #[command(flatten)]
     pub content: ContentArgs,
+    /// Which way: by Microsoft Graph as the person, by the bot, or by whichever will do. By default as the tenant or the hub
+    /// has it.
+    #[arg(long, value_name = "WAY", value_parser = ["graph", "bot", "auto"])]
+    pub surface: Option<String>,
     /// Send this at most once, however often the command is repeated with the same key. By default a random one.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,

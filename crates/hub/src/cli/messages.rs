@@ -34,7 +34,10 @@ pub(super) async fn run(command: MessagesCommand, server: &ServerArgs, json: boo
 }
 
 pub(super) async fn send_message(client: &Client, args: &SendArgs) -> anyhow::Result<Value> {
-    let body = json!({ "recipient": recipient(&args.recipient), "content": content(&args.content)? });
+    let mut body = json!({ "recipient": recipient(&args.recipient), "content": content(&args.content)? });
+    if let Some(surface) = &args.surface {
+        body["surface"] = json!(surface);
+    }
     let key = args.idempotency_key.clone().unwrap_or_else(|| SystemIds.uuid().to_string());
     let request = client.request(Method::POST, &["v1", "messages"])?;
     send(request.header("idempotency-key", key).json(&body)).await

@@ -1,4 +1,4 @@
-//! The sections whose users take them as plain values: data, store, keys, Microsoft, sign-in, delivery, hubs and tokens.
+//! The sections whose users take them as plain values: data, store, keys, Microsoft, sign-in, hubs and tokens.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::Section;
 
-const MINUTE_MS: i64 = 60_000;
-const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+pub(super) const MINUTE_MS: i64 = 60_000;
+pub(super) const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
 #[derive(Debug)]
 pub struct DataConfig {
@@ -279,54 +279,6 @@ impl SignInConfig {
                 .choice("tenants", &[("listed", SignInTenants::Listed), ("open", SignInTenants::Open)]),
             link_life: Duration::from_mins(section.number("link_life_minutes", 1..=60)),
         }
-    }
-}
-
-/// What to do with a message of which nobody knows whether Microsoft took it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownOutcome {
-    Skip,
-    Resend,
-}
-
-#[derive(Debug)]
-pub struct DeliveryConfig {
-    pub concurrency: usize,
-    pub chat_interval: Duration,
-    pub tenant_per_second: u32,
-    pub app_per_second: u32,
-    pub attempts_max: u32,
-    pub age_max: Duration,
-    pub backoff_first: Duration,
-    pub backoff_max: Duration,
-    pub unknown: UnknownOutcome,
-    /// In bytes of UTF-16.
-    pub size_max_bytes: usize,
-    pub breaker_unknowns: u32,
-    pub breaker_pause: Duration,
-}
-
-impl DeliveryConfig {
-    pub(super) fn read(section: &mut Section<'_>) -> Self {
-        let config = Self {
-            concurrency: section.number("concurrency", 1..=1024),
-            chat_interval: section.millis("chat_interval_ms", 0..=MINUTE_MS),
-            tenant_per_second: section.number("tenant_per_second", 1..=100_000),
-            app_per_second: section.number("app_per_second", 1..=100_000),
-            attempts_max: section.number("attempts_max", 1..=1000),
-            age_max: Duration::from_hours(section.number("age_max_hours", 1..=24 * 365)),
-            backoff_first: section.millis("backoff_first_ms", 1..=DAY_MS),
-            backoff_max: section.millis("backoff_max_ms", 1..=DAY_MS),
-            unknown: section
-                .choice("unknown", &[("skip", UnknownOutcome::Skip), ("resend", UnknownOutcome::Resend)]),
-            size_max_bytes: section.number("size_max_bytes", 1024..=28 * 1024),
-            breaker_unknowns: section.number("breaker_unknowns", 1..=1000),
-            breaker_pause: section.millis("breaker_pause_ms", 1..=DAY_MS),
-        };
-        if config.backoff_max < config.backoff_first {
-            section.refuse("backoff_max_ms", "must not be less than backoff_first_ms");
-        }
-        config
     }
 }
 

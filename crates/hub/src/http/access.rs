@@ -61,6 +61,7 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/v1/tenants/{tid}", READERS),
     (Method::POST, "/v1/tenants/{tid}/admit", OPERATORS),
     (Method::POST, "/v1/tenants/{tid}/block", OPERATORS),
+    (Method::PUT, "/v1/tenants/{tid}/policy", OPERATORS),
     (Method::GET, "/v1/tenants/{tid}/connections", READERS),
     // What `?reveal=` shows is for auditors and admins; the handler looks.
     (Method::GET, "/v1/tenants/{tid}/connections/{oid}", READERS),

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use anyhow::Result;
 use custody::{KeyName, Place, UnsealError};
 use domain::{
-    AccountHash, AccountId, ClientId, CommandId, KeyedHash, MessageId, PersonId,
+    AccountHash, AccountId, ClientId, CommandId, KeyedHash, MessageId, PersonId, SurfaceChoice,
     account::Account,
     connection::{Connection, Status},
-    message::{Accepted, Command, Content, Message},
+    message::{Accepted, Command, Content, Message, Template},
     tenant::{Admission, Tenant},
 };
 use microsoft::ChatMessage;
@@ -36,6 +36,9 @@ pub enum Recipient {
 pub struct Draft {
     pub recipient: Recipient,
     pub content: Content,
+    /// Which way it is to go, where the client says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surface: Option<SurfaceChoice>,
 }
 
 /// A message that will be looked after.
@@ -133,15 +136,17 @@ async fn prepare(
     if !caller.may_see(person.tenant) {
         return Err(NotAccepted::TenantNotAllowed);
     }
-    if hub.commands.recall::<Tenant>(person.tenant).await?.state.admission == Admission::Blocked {
+    let tenant = hub.commands.recall::<Tenant>(person.tenant).await?.state;
+    if tenant.admission == Admission::Blocked {
         return Err(NotAccepted::TenantBlocked);
     }
+    let surface = draft.surface.or(tenant.policy.surface).unwrap_or(hub.config.delivery.surface);
     let lane = person.connection();
     let connection = hub.commands.recall::<Connection>(lane).await.map_err(trouble)?.state;
     let linked = !matches!(connection.status, Status::Absent | Status::Unlinked);
     let person_key = connection.person_key.filter(|_| linked).ok_or(NotAccepted::NotLinked)?;
     let id = message_id(hub, &caller.client, key);
-    let limit = hub.config.delivery.size_max_bytes;
+    let limit = hub.config.delivery.size_max(surface);
     let size = chat_message(id, &draft.content)?.utf16_bytes();
     if size > limit {
         return Err(NotAccepted::TooLarge { size, limit });
@@ -161,6 +166,7 @@ async fn prepare(
         content_hash: hub.custody.content_hash(&content),
         request_hash: request_hash(hub, draft),
         expires_at: now + hub.config.delivery.age_max,
+        surface: Some(surface),
     };
     Ok((id, accepted))
 }
@@ -227,15 +233,22 @@ where
     }
 }
 
+/// What is posted to Teams, and from which template it was made, if from one.
+pub struct Posting {
+    pub message: ChatMessage,
+    pub template: Option<Template>,
+}
+
 /// What is posted to Teams; `None` where the content was erased.
-pub async fn to_chat_message(hub: &Hub, id: MessageId, accepted: &Accepted) -> Result<Option<ChatMessage>> {
+pub async fn render(hub: &Hub, id: MessageId, accepted: &Accepted) -> Result<Option<Posting>> {
     let stream = format!("message-{id}");
     let content = match hub.custody.unseal(&place(&stream), &accepted.content).await {
         Ok(content) => content,
         Err(UnsealError::Destroyed) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    Ok(Some(chat_message(id, &serde_json::from_slice(&content)?)?))
+    let content: Content = serde_json::from_slice(&content)?;
+    Ok(Some(Posting { message: chat_message(id, &content)?, template: content.template() }))
 }
 
 fn chat_message(id: MessageId, content: &Content) -> Result<ChatMessage> {

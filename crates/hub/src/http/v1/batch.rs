@@ -7,6 +7,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     http::header,
 };
+use domain::SurfaceChoice;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
@@ -52,6 +53,9 @@ pub struct BatchMessage {
     recipient: RecipientBody,
     #[schema(value_type = ContentBody)]
     content: Value,
+    /// As of a single message.
+    #[schema(value_type = Option<String>, pattern = "^(graph|bot|auto)$", example = "auto")]
+    surface: Option<SurfaceChoice>,
 }
 
 /// The answers, in the order of the messages.
@@ -153,8 +157,8 @@ async fn read(request: Request) -> Result<Vec<Vec<u8>>, ApiError> {
 pub(super) type ReadLine = Result<(String, Draft), ApiError>;
 
 fn read_line(line: &[u8]) -> ReadLine {
-    let BatchMessage { idempotency_key, recipient, content } = parse_json(line)?;
-    keyed_draft(&idempotency_key, NewMessage::new(recipient, content))
+    let BatchMessage { idempotency_key, recipient, content, surface } = parse_json(line)?;
+    keyed_draft(&idempotency_key, NewMessage::new(recipient, content, surface))
 }
 
 /// A message whose key stands within it.

@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    AccountId, ClientId, ConnectionId, Diagnosis, MessageId, ObjectId, PersonId, TenantId, Timestamp,
-    account::Account, client::Role, message::Kind as MessageKind,
+    AccountId, ClientId, ConnectionId, Diagnosis, MessageId, ObjectId, PersonId, Surface, SurfaceChoice,
+    TenantId, Timestamp, account::Account, client::Role, message::Kind as MessageKind,
 };
 use projections::messages::{
     Status,
@@ -47,6 +47,11 @@ pub struct NewMessage {
     recipient: RecipientBody,
     #[schema(value_type = ContentBody)]
     content: Value,
+    /// Which way it goes: `graph`, as if the person had written it; `bot`, in the bot's own voice; `auto`, by Graph, and by
+    /// the bot while the person would have to do something before Graph can be used. If nothing is said, as the tenant's
+    /// policy or the hub's setting has it.
+    #[schema(value_type = Option<String>, pattern = "^(graph|bot|auto)$", example = "auto")]
+    surface: Option<SurfaceChoice>,
 }
 
 /// Whom it is for: an `account` of the product, or a person in Microsoft's terms (`tenant` and `object_id`).
@@ -63,8 +68,8 @@ pub struct RecipientBody {
 }
 
 impl NewMessage {
-    pub(super) fn new(recipient: RecipientBody, content: Value) -> Self {
-        Self { recipient, content }
+    pub(super) fn new(recipient: RecipientBody, content: Value, surface: Option<SurfaceChoice>) -> Self {
+        Self { recipient, content, surface }
     }
 
     pub(super) fn into_draft(self) -> Result<Draft, ApiError> {
@@ -74,7 +79,7 @@ impl NewMessage {
             (None, Some(tenant), Some(object_id)) => Recipient::Person(PersonId { tenant, object_id }),
             _ => return Err(invalid("recipient", "must have `account`, or `tenant` and `object_id`")),
         };
-        Ok(Draft { recipient, content: content::parse(self.content)? })
+        Ok(Draft { recipient, content: content::parse(self.content)?, surface: self.surface })
     }
 }
 
@@ -176,7 +181,7 @@ impl MessageStatus {
 
     fn of(found: &Found) -> Self {
         match found.row.status {
-            Status::Pending | Status::Deferred if found.lane.is_some() => Self::Parked,
+            Status::Pending | Status::Deferred if found.held_up().is_some() => Self::Parked,
             Status::Pending => Self::Pending,
             Status::Sending => Self::Sending,
             Status::Deferred => Self::Deferred,
@@ -202,6 +207,13 @@ pub struct MessageView {
     client: ClientId,
     #[schema(value_type = String, example = "text")]
     kind: MessageKind,
+    /// Which way it is to go: `graph`, `bot` or `auto`.
+    #[schema(value_type = String, example = "graph")]
+    surface: SurfaceChoice,
+    /// Which way it was sent last: `graph` or `bot`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "graph")]
+    sent_by: Option<Surface>,
     #[schema(value_type = String, format = DateTime)]
     accepted_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -228,10 +240,11 @@ pub struct MessageView {
 impl MessageView {
     fn of(hub: &Hub, found: Found) -> Self {
         let status = MessageStatus::of(&found);
-        let Found { message, row, lane } = found;
-        let parked = lane.filter(|_| matches!(status, MessageStatus::Parked));
+        let parked = found.held_up().filter(|_| matches!(status, MessageStatus::Parked));
+        let parked = parked.map(|held_up| held_up.parked.why);
+        let Found { message, row, .. } = found;
         let why = match (parked, row.deferred, row.rejected) {
-            (Some(lane), ..) => serde_json::to_value(lane.parked.why).ok(),
+            (Some(why), ..) => serde_json::to_value(why).ok(),
             (None, Some((_, why)), _) => serde_json::to_value(why).ok(),
             (None, None, why) => why.and_then(|why| serde_json::to_value(why).ok()),
         };
@@ -242,6 +255,8 @@ impl MessageView {
             by_account: row.account_hash.is_some(),
             client: row.client,
             kind: row.kind,
+            surface: row.surface,
+            sent_by: row.went,
             accepted_at: row.accepted_at,
             changed_at: row.changed_at,
             attempts: row.attempts,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use domain::{ClientId, intake::Why};
+use domain::{ClientId, SurfaceChoice, intake::Why};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema};
@@ -32,6 +32,9 @@ struct Submission {
     recipient: RecipientBody,
     #[schema(value_type = ContentBody)]
     content: Value,
+    /// Which way it goes: `graph`, `bot` or `auto`; if nothing is said, as the tenant's policy or the hub's setting has it.
+    #[schema(value_type = Option<String>, pattern = "^(graph|bot|auto)$", example = "auto")]
+    surface: Option<SurfaceChoice>,
 }
 
 /// A submission that was read.
@@ -62,8 +65,8 @@ pub fn read(data: &[u8]) -> Result<Submitted, Wrong> {
         if !data.trim_ascii_start().starts_with(b"{") {
             return Err(invalid("", "must be an object"));
         }
-        let Submission { client, idempotency_key, recipient, content } = parse_json(data)?;
-        let (key, draft) = keyed_draft(&idempotency_key, NewMessage::new(recipient, content))?;
+        let Submission { client, idempotency_key, recipient, content, surface } = parse_json(data)?;
+        let (key, draft) = keyed_draft(&idempotency_key, NewMessage::new(recipient, content, surface))?;
         Ok(Submitted { client, key, draft })
     };
     submitted().map_err(|error| {
@@ -131,6 +134,7 @@ mod tests {
             "idempotency_key": "k1",
             "recipient": { "account": "u-1" },
             "content": { "type": "text", "text": "Hello" },
+            "surface": "auto",
         })
     }
 
@@ -150,6 +154,7 @@ mod tests {
             ("/content", json!({ "type": "text" }), Why::Invalid, "content"),
             ("/content/text", json!(" "), Why::Invalid, "content.text"),
             ("/content/type", json!("poem"), Why::Invalid, "content.type"),
+            ("/surface", json!("pigeon"), Why::Invalid, "surface"),
         ] {
             let mut wrong = good();
             *wrong.pointer_mut(pointer).unwrap() = value;

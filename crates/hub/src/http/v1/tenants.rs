@@ -1,11 +1,11 @@
-//! Tenants: who may sign in from them, and how their people's connections are.
+//! Tenants: who may sign in from them, which way messages reach their people, and how their connections are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State, http::StatusCode};
 use domain::{
-    TenantId, Timestamp,
-    tenant::{Admission, Command},
+    Surface, SurfaceChoice, TenantId, Timestamp,
+    tenant::{Admission, Command, Policy},
 };
 use projections::connections::queries::{self, TenantSummary};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::{
     http::{
         RequestId,
         auth::Caller,
-        extract::{ApiPath, ApiQuery},
+        extract::{ApiJson, ApiPath, ApiQuery},
         problem::{ApiError, Kind, Problem},
     },
     hub::Hub,
@@ -30,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(show))
         .routes(routes!(admit))
         .routes(routes!(block))
+        .routes(routes!(set_policy))
 }
 
 /// An organisation at Microsoft.
@@ -44,8 +45,10 @@ pub struct TenantView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     first_seen_at: Option<Timestamp>,
-    /// Deliveries are held back, because too many in a row had an unknown outcome.
-    breaker_open: bool,
+    policy: PolicyBody,
+    /// The ways by which deliveries are held back (`graph`, `bot`), because too many in a row had an unknown outcome.
+    #[schema(value_type = Vec<String>)]
+    breakers_open: BTreeSet<Surface>,
     /// How many connections there are of each status.
     connections: BTreeMap<String, u64>,
 }
@@ -56,9 +59,29 @@ impl From<TenantSummary> for TenantView {
             id: tenant,
             admission: row.admission,
             first_seen_at: row.first_seen_at,
-            breaker_open: row.breaker_open,
+            policy: row.policy.into(),
+            breakers_open: row.breakers,
             connections: connections.into_iter().collect(),
         }
+    }
+}
+
+/// How things are done in a tenant. What is not given is as the hub's settings have it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyBody {
+    /// Which way messages go that name none: `graph`, `bot` or `auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(graph|bot|auto)$", example = "auto")]
+    surface: Option<SurfaceChoice>,
+    /// Whether people may come by the product's own password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password: Option<bool>,
+}
+
+impl From<Policy> for PolicyBody {
+    fn from(Policy { surface, password }: Policy) -> Self {
+        Self { surface, password }
     }
 }
 
@@ -168,6 +191,26 @@ async fn block(
     ApiPath(TenantPath { tid }): ApiPath<TenantPath>,
 ) -> Result<(StatusCode, Json<Recorded>), ApiError> {
     decide(&hub, &caller, id, tid, Command::Block).await
+}
+
+/// Sets how things are done in this tenant: the whole policy, what is not given being as the hub's settings have it. Messages
+/// accepted before keep the way that they had.
+#[utoipa::path(
+    put, path = "/v1/tenants/{tid}/policy", tag = "tenants", params(TenantPath), request_body = PolicyBody,
+    responses(
+        (status = 202, body = Recorded),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn set_policy(
+    State(hub): State<Hub>,
+    caller: Caller,
+    id: RequestId,
+    ApiPath(TenantPath { tid }): ApiPath<TenantPath>,
+    ApiJson(PolicyBody { surface, password }): ApiJson<PolicyBody>,
+) -> Result<(StatusCode, Json<Recorded>), ApiError> {
+    decide(&hub, &caller, id, tid, Command::SetPolicy(Policy { surface, password })).await
 }
 
 async fn decide(

@@ -28,7 +28,8 @@ pub(super) async fn judge(hub: &Hub, lane: ConnectionId, row: &LaneRow, open: &O
             return Ok(Left::Until(over_at));
         }
     }
-    let outcome = Outcome::Unknown { resend: resends(hub, open.attempt), diagnosis: Diagnosis::default() };
+    let resend = resends(hub, open.attempt).then_some(open.surface);
+    let outcome = Outcome::Unknown { resend, diagnosis: Diagnosis::default() };
     let context = context(hub, open.message, row.person).await?;
     if conclude(hub, lane, &context, open.message, open.attempt, outcome).await? {
         tracing::warn!(lane.id = %lane, message.id = %open.message, "A delivery was cut off; its outcome is unknown.");

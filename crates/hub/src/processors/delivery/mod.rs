@@ -48,9 +48,11 @@ struct Turn {
     message: MessageId,
     attempts: u32,
     accepted: Accepted,
+    /// Which way it goes.
+    way: Surface,
     /// The event by which it was accepted.
     cause: Uuid,
-    connection: Connection,
+    connection: Loaded<Connection>,
     tenant: Loaded<Tenant>,
 }
 
@@ -64,12 +66,13 @@ impl Turn {
     fn is_too_old(&self, hub: &Hub) -> bool {
         let (now, age_max) = (hub.clock.now(), hub.config.delivery.age_max);
         let resumed_lately = self.row.resumed_at.is_some_and(|at| now < at + age_max);
-        now >= self.accepted.expires_at && self.row.parked.is_none() && !resumed_lately
+        let parked = self.row.parked.contains_key(&self.way);
+        now >= self.accepted.expires_at && !parked && !resumed_lately
     }
 
-    /// Said with whatever is done next in a lane that was parked.
+    /// Said with whatever is done next in a lane whose way out was parked.
     fn resumed(&self) -> Option<Event> {
-        self.row.parked.as_ref().map(|parked| Event::Resumed { surface: parked.surface })
+        self.row.parked.contains_key(&self.way).then_some(Event::Resumed { surface: self.way })
     }
 }
 
@@ -109,15 +112,16 @@ pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
 
 /// Whose turn it is, if it is anybody's now.
 async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<Turn, Left>> {
-    let signed_in_since =
-        head.row.parked.as_ref().is_some_and(|parked| head.newest_grant > parked.grant_number);
-    match head.row.ready_at() {
-        _ if signed_in_since => {}
-        Some(at) if at > hub.clock.now() => return Ok(Err(Left::At(at))),
-        Some(_) => {}
-        None => return Ok(Err(Left::Waiting)),
+    if let Some(at) = head.row.not_before.filter(|at| *at > hub.clock.now()) {
+        return Ok(Err(Left::At(at)));
     }
-    let Some((message, row)) = head.messages.pop_front() else { return Ok(Err(Left::Waiting)) };
+    let next = head.messages.pop_front().and_then(|(message, row)| {
+        let way = row.surface.open_way(|way| head.closed.contains(&way))?;
+        Some((message, row, way))
+    });
+    let Some((message, row, way)) = next else {
+        return Ok(Err(head.look_again_at().map_or(Left::Waiting, Left::At)));
+    };
     let person = head.row.person;
     if let Err(until) = hub.pace.permit(hub.shards.count(), person.tenant, lane) {
         return Ok(Err(Left::Until(until)));
@@ -129,8 +133,8 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
     )?;
     let (cause, message::Event::Accepted(accepted)) =
         accepted.with_context(|| format!("the message {message} was never accepted"))?;
-    let (connection, row, attempts) = (connection.state, head.row.clone(), row.attempts);
-    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, cause, connection, tenant }))
+    let (row, attempts) = (head.row.clone(), row.attempts);
+    Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, way, cause, connection, tenant }))
 }
 
 /// Records what was decided without sending anything.
@@ -160,9 +164,11 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>
     let started = Event::DeliveryStarted {
         message,
         attempt,
-        surface: Surface::Graph,
-        grant: ready.grant,
-        generation: ready.generation,
+        surface: turn.way,
+        grant: Some(ready.grant),
+        generation: Some(ready.generation),
+        template: ready.template.clone(),
+        content_hash: Some(turn.accepted.content_hash.clone()),
         hub: hub.id,
         epoch: hub.epoch,
         // The request's own time ends before the intent's.

@@ -48,7 +48,8 @@ pub(super) async fn outcome(
                 "That deliveries are held back could not be recorded."
             );
         }
-        return Outcome::Unknown { resend: resends(hub, turn.attempts + 1), diagnosis };
+        let resend = resends(hub, turn.attempts + 1).then_some(turn.way);
+        return Outcome::Unknown { resend, diagnosis };
     }
     breakers::known(hub, tenant);
     let meant = refused(hub, turn, ready, &failure).await.unwrap_or_else(|error| {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use domain::message::Template;
 use domain::{
     Diagnosis, SignInId,
     account::Account,
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     hub::Hub,
     services::{
-        messages,
+        messages::{self, Posting},
         tokens::{self, Fresh},
     },
 };
@@ -42,6 +43,7 @@ pub(super) struct Ready {
     pub(super) generation: u64,
     pub(super) chat_id: String,
     pub(super) content: ChatMessage,
+    pub(super) template: Option<Template>,
 }
 
 /// What was found before anything was begun.
@@ -67,7 +69,10 @@ pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
     if turn.tenant.state.admission == Admission::Blocked {
         return Ok(Found::Decided(park(hub, turn, ParkReason::TenantBlocked, Diagnosis::default()).await?));
     }
-    let (access, grant, generation) = match tokens::fresh(hub, turn.lane, &turn.connection).await? {
+    if turn.way == Surface::Bot {
+        return Ok(Found::Decided(park(hub, turn, ParkReason::BotNotInstalled, Diagnosis::default()).await?));
+    }
+    let (access, grant, generation) = match tokens::fresh(hub, turn.lane, &turn.connection.state).await? {
         Fresh::Token { access, grant, generation } => (access, grant, generation),
         Fresh::Broken(status) => return Ok(Found::Decided(park_broken(hub, turn, status).await?)),
         // Nothing new was learned, so there is nothing to record.
@@ -89,13 +94,15 @@ pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
         Ok(chat_id) => chat_id,
         Err(outcome) => return Ok(Found::Decided(outcome)),
     };
-    let Some(content) = messages::to_chat_message(hub, turn.message, &turn.accepted).await? else {
+    let Some(Posting { message: content, template }) =
+        messages::render(hub, turn.message, &turn.accepted).await?
+    else {
         return Ok(Found::Decided(rejected(RejectReason::ContentErased)));
     };
     if content.utf16_bytes() > hub.config.delivery.size_max_bytes {
         return Ok(Found::Decided(rejected(RejectReason::TooLarge)));
     }
-    Ok(Found::Go(Ready { access, grant, generation, chat_id, content }))
+    Ok(Found::Go(Ready { access, grant, generation, chat_id, content, template }))
 }
 
 /// The chat between the person and the bot: as known, or looked for.
@@ -106,7 +113,7 @@ async fn chat(
     grant: SignInId,
     generation: u64,
 ) -> Result<Result<String, Outcome>> {
-    if let Some(chat_id) = &turn.connection.chat_id {
+    if let Some(chat_id) = &turn.connection.state.chat_id {
         return Ok(Ok(chat_id.clone()));
     }
     match hub.graph.find_chat(access).await {
@@ -138,16 +145,21 @@ async fn park_broken(hub: &Hub, turn: &Turn, status: Status) -> Result<Outcome> 
 }
 
 pub(super) async fn park(hub: &Hub, turn: &Turn, why: ParkReason, diagnosis: Diagnosis) -> Result<Outcome> {
-    let connection = hub.commands.recall::<Connection>(turn.lane).await?.state;
-    let looks =
-        turn.row.parked.as_ref().filter(|parked| parked.why == why).map_or(0, |parked| parked.looks + 1);
-    // Of a sign-in we hear; of a bot being installed, a right being given or a tenant being admitted we do not.
-    let unheard =
-        matches!(why, ParkReason::BotNotInstalled | ParkReason::Forbidden | ParkReason::TenantBlocked);
+    let connection = hub.commands.recall::<Connection>(turn.lane).await?;
+    let before = turn.row.parked.get(&turn.way).filter(|parked| parked.why == why);
+    let looks = before.map_or(0, |parked| parked.looks + 1);
+    // Of a sign-in we hear; of an app being installed, a right being given or a tenant being admitted we do not. Of its own
+    // chat with a person the bot is told.
+    let unheard = match why {
+        ParkReason::Forbidden | ParkReason::TenantBlocked => true,
+        ParkReason::BotNotInstalled => turn.way == Surface::Graph,
+        _ => false,
+    };
     let look_again_at =
         unheard.then(|| hub.clock.now() + backoff(LOOK_FIRST, LOOK_MAX, looks, hub.ids.as_ref()));
-    let grant_number = connection.grant.map_or(0, |grant| grant.number);
-    let parked = Parked { surface: Surface::Graph, why, grant_number, look_again_at, looks };
+    let grant_number = connection.state.grant.map_or(0, |grant| grant.number);
+    let connection_revision = connection.revision.filter(|_| turn.way == Surface::Bot);
+    let parked = Parked { surface: turn.way, why, grant_number, connection_revision, look_again_at, looks };
     Ok(Outcome::Parked { parked, diagnosis })
 }
 

@@ -80,12 +80,13 @@ pub(super) fn lane(event: &lane::Event, grants: &Grants) -> Told {
     use lane::Event;
     match event {
         Event::DeliveryStarted { message, attempt, surface, grant, generation, .. } => {
-            let via = match surface {
-                Surface::Graph => "Microsoft Graph",
-            };
-            let token = named(grants, *grant, Some(*generation));
-            let text = format!("Attempt {attempt} to deliver began, by {via} with the token of {token}.");
-            Told { grant: Some(*grant), generation: Some(*generation), ..sent(*message, *attempt, text) }
+            let with = grant.map(|grant| format!(" with the token of {}", named(grants, grant, *generation)));
+            let text = format!(
+                "Attempt {attempt} to deliver began, by {}{}.",
+                via(*surface),
+                with.unwrap_or_default()
+            );
+            Told { grant: *grant, generation: *generation, ..sent(*message, *attempt, text) }
         }
         Event::Delivered { message, attempt, .. } => sent(*message, *attempt, "The message was delivered."),
         Event::Deferred { message, attempt, until, why, diagnosis } => {
@@ -95,14 +96,14 @@ pub(super) fn lane(event: &lane::Event, grants: &Grants) -> Told {
         Event::Unknown { message, attempt, diagnosis } => {
             because(sent(*message, *attempt, "It is not known whether the message arrived."), diagnosis)
         }
-        Event::Resent { message, attempt } => {
+        Event::Resent { message, attempt, .. } => {
             sent(*message, *attempt, "The message goes again, though it may have arrived.")
         }
         Event::Parked { message, attempt, parked, diagnosis } => {
-            let text = format!("Messages wait for the person: {}.", word(&parked.why));
+            let text = format!("By {}, messages wait: {}.", via(parked.surface), word(&parked.why));
             because(sent(*message, *attempt, text), diagnosis)
         }
-        Event::Resumed { .. } => told("Messages no longer wait for the person."),
+        Event::Resumed { surface } => told(format!("By {}, messages no longer wait.", via(*surface))),
         Event::Rejected { message, attempt, why, diagnosis } => {
             let text = format!("The message is not sent: {}.", word(why));
             because(sent(*message, *attempt, text), diagnosis)
@@ -167,6 +168,13 @@ pub(super) fn sign_in(event: &sign_in::Event) -> Told {
         Event::Voided { why } => told(format!("The sign-in was called off: {}.", word(why))),
         Event::Lapsed {} => told("The sign-in's time was over."),
         Event::Settled {} => told("What the sign-in no longer needs was destroyed."),
+    }
+}
+
+fn via(surface: Surface) -> &'static str {
+    match surface {
+        Surface::Graph => "Microsoft Graph",
+        Surface::Bot => "the bot",
     }
 }
 
@@ -258,8 +266,10 @@ mod tests {
                 message: MessageId(id(1)),
                 attempt: 3,
                 surface: Surface::Graph,
-                grant: SignInId(id(2)),
-                generation: 7,
+                grant: Some(SignInId(id(2))),
+                generation: Some(7),
+                template: None,
+                content_hash: None,
                 hub: domain::HubId(id(3)),
                 epoch: 1,
                 timeout_ms: 1000,
