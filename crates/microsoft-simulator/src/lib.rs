@@ -15,6 +15,14 @@
 //! principal name) and `consent=accept`. The answer is `302` to the redirect URI with `code` and `state`. No
 //! cookies are used. `consent=cancel` declines. See [`entra::authorize`].
 //!
+//! # The bot
+//!
+//! Whether the bot is in a person's chat and whether Graph lists the app are one thing, `app_installed`. Most people
+//! have the app from the start, and the bot was not told: it hears of them when they type, or by
+//! [`Simulator::announce`]. Installing and removing it, on the Teams page or by the control API, is told if it is a
+//! change. What Graph posts into the chat is told too, as said by the person (`echo`). Where no messaging endpoint is
+//! set, nobody is told anything, and the rest works as it does with one. See [`activities`].
+//!
 //! **Invariant.** No request is answered whose `Host` is not a loopback name, so no web page can reach this
 //! through a name of its own.
 

@@ -8,6 +8,22 @@ const STYLE: &str = include_str!("page.css");
 
 /// A whole page. `refresh_seconds` makes the browser ask for it again and again.
 pub(crate) fn page(status: StatusCode, title: &str, refresh_seconds: Option<u32>, body: &Markup) -> Response {
+    answer(status, title, refresh_seconds, &html! { body { main { (body) } } }, "'none'")
+}
+
+/// A page that stands in a frame of another one of ours.
+pub(crate) fn frame(title: &str, refresh_seconds: Option<u32>, body: &Markup) -> Response {
+    answer(StatusCode::OK, title, refresh_seconds, &html! { body.frame { (body) } }, "'self'")
+}
+
+/// `framed_by` says who may show it in a frame.
+fn answer(
+    status: StatusCode,
+    title: &str,
+    refresh_seconds: Option<u32>,
+    body: &Markup,
+    framed_by: &str,
+) -> Response {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -19,16 +35,16 @@ pub(crate) fn page(status: StatusCode, title: &str, refresh_seconds: Option<u32>
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body { main { (body) } }
+            (body)
         }
     };
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; frame-ancestors {framed_by}"
+    );
     let mut response = (status, Html(markup.into_string())).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
-    );
+    headers.extend(HeaderValue::from_str(&policy).ok().map(|it| (header::CONTENT_SECURITY_POLICY, it)));
     response
 }

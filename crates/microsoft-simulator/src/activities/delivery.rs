@@ -35,9 +35,8 @@ impl Simulator {
             Redelivery::Never => return Some(sent),
             Redelivery::SameId => {}
             Redelivery::NewId => {
-                let now_ms = self.0.clock.now_ms();
-                again["id"] = now_ms.to_string().into();
-                again["timestamp"] = clock::stamp(now_ms).into();
+                again["id"] = self.0.chance.uuid().to_string().into();
+                again["timestamp"] = clock::stamp(self.0.clock.now_ms()).into();
             }
         }
         self.post(again, None).await

@@ -29,6 +29,7 @@ use crate::people::Person;
 use crate::{Simulator, lock};
 
 pub(crate) use echo::Echoing;
+pub(crate) use shape::group_name;
 pub use token::TokenFlaw;
 
 /// How many sent activities are remembered.
@@ -158,6 +159,11 @@ impl Activities {
 }
 
 impl Simulator {
+    /// Whether there is a bot to tell of things.
+    pub fn has_bot(&self) -> bool {
+        self.0.activities.endpoint().is_some()
+    }
+
     /// The service URL that activities name: where the bot finds its connector.
     pub fn service_url(&self) -> String {
         let other = lock(&self.0.activities.service_url).clone();
@@ -188,9 +194,15 @@ impl Simulator {
     /// Submits the card in one of the bot's messages.
     pub async fn submit(&self, oid: Uuid, message_id: &str, value: Value) -> Option<Sent> {
         let person = self.0.directory.person(oid)?;
-        chat_with_bot(person)?;
-        let act = Act::Submit { reply_to: message_id.to_owned(), value };
-        self.deliver(shape::activity(self, person, &act)).await
+        let chat = chat_with_bot(person)?;
+        self.deliver(shape::submit(self, person, &chat, message_id, value)).await
+    }
+
+    /// Submits the card in one of the bot's messages in the group of the person's tenant.
+    pub async fn submit_in_group(&self, oid: Uuid, message_id: &str, value: Value) -> Option<Sent> {
+        let person = self.0.directory.person(oid)?;
+        let group = self.0.directory.chats.group(person.tid)?;
+        self.deliver(shape::submit(self, person, &group, message_id, value)).await
     }
 
     /// Installs or removes the app for a person, and tells the bot if that is news.

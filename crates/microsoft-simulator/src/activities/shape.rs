@@ -12,20 +12,14 @@ use crate::{Simulator, clock, lock};
 /// The activity by which the bot hears of something that a person does in their own chat with it.
 pub(super) fn activity(simulator: &Simulator, person: &Person, act: &Act) -> Value {
     let chat = lock(&person.state).chat.clone();
-    let now_ms = simulator.0.clock.now_ms();
+    let id = |chat: &Chat| chat.next_id(simulator.0.clock.now_ms()).to_string();
     let part = match act {
-        Act::Text(text) => return message_of(simulator, person, &chat, &now_ms.to_string(), text),
+        Act::Text(text) => return message_of(simulator, person, &chat, &id(&chat), text),
         Act::GroupText(text) => {
             let group = simulator.0.directory.chats.group(person.tid).unwrap_or(chat);
-            return message_of(simulator, person, &group, &now_ms.to_string(), text);
+            return message_of(simulator, person, &group, &id(&group), text);
         }
-        Act::Submit { reply_to, value } => json!({
-            "type": "message",
-            "id": now_ms.to_string(),
-            "replyToId": reply_to,
-            "value": value,
-            "channelData": { "source": { "name": "message" }, "legacy": { "replyToId": reply_to } },
-        }),
+        Act::Submit { reply_to, value } => return submit(simulator, person, &chat, reply_to, value.clone()),
         Act::ConversationUpdate { added } => {
             let bot = json!([{ "id": simulator.bot_id() }]);
             let name = if *added { "membersAdded" } else { "membersRemoved" };
@@ -37,6 +31,24 @@ pub(super) fn activity(simulator: &Simulator, person: &Person, act: &Act) -> Val
     };
     let mut activity = common(simulator, person, &chat);
     merge(&mut activity, &part);
+    activity
+}
+
+/// The activity by which the bot hears of a card that a person submitted.
+pub(super) fn submit(
+    simulator: &Simulator,
+    person: &Person,
+    chat: &Chat,
+    message_id: &str,
+    value: Value,
+) -> Value {
+    let mut activity = common(simulator, person, chat);
+    activity["type"] = "message".into();
+    activity["id"] = chat.next_id(simulator.0.clock.now_ms()).to_string().into();
+    activity["replyToId"] = message_id.into();
+    activity["value"] = value;
+    activity["channelData"]["source"] = json!({ "name": "message" });
+    activity["channelData"]["legacy"] = json!({ "replyToId": message_id });
     activity
 }
 

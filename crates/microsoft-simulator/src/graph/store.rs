@@ -44,6 +44,7 @@ pub(crate) enum Members {
 #[derive(Default)]
 struct Inner {
     messages: Vec<Arc<Message>>,
+    last_id: u64,
     last_request_ms: u64,
 }
 
@@ -139,10 +140,15 @@ impl Chat {
         too_soon
     }
 
+    /// An id for something in this chat that leaves no message.
+    pub(crate) fn next_id(&self, now_ms: u64) -> u64 {
+        lock(&self.inner).next_id(now_ms)
+    }
+
     /// Stores a message under the id it then has.
     pub(crate) fn store(&self, now_ms: u64, mut message: Message) -> Arc<Message> {
         let mut inner = lock(&self.inner);
-        message.id = inner.messages.last().map_or(now_ms, |last| now_ms.max(last.id + 1));
+        message.id = inner.next_id(now_ms);
         let message = Arc::new(message);
         inner.messages.push(message.clone());
         message
@@ -205,6 +211,13 @@ impl Chat {
                 edited: message.edited,
             })
             .collect()
+    }
+}
+
+impl Inner {
+    fn next_id(&mut self, now_ms: u64) -> u64 {
+        self.last_id = now_ms.max(self.last_id + 1);
+        self.last_id
     }
 }
 

@@ -1,31 +1,50 @@
-//! A small Teams: each person's chat with the bot, to look at.
+//! A small Teams: each person's chat with the bot and the group of their tenant, as plain pages and forms.
+//!
+//! | Path | What |
+//! |---|---|
+//! | `/teams` | everybody, to pick one |
+//! | `/teams/{person}`, `/teams/{person}/group` | the chat with the bot, the group; by object id or user principal name |
+//! | `…/messages` | the messages alone, in a frame that asks for itself anew |
+//! | `POST /teams/{person}/app` | `do` is `install`, `remove`, `block` or `unblock`; `locale` sets the language |
+//! | `POST …/say` | `text` is typed |
+//! | `POST …/submit` | a card is submitted: `message`, `action` (its number in the card) and `input.ID` of each input |
 //!
 //! **Invariant.** Nothing of a message is taken over as markup: it is shown as text, with links to http addresses.
 
 mod card;
+mod chat;
+mod forms;
 mod text;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
-use maud::{Markup, html};
-use serde_json::Value;
+use axum::routing::{get, post};
+use maud::html;
 
 pub(crate) use text::plain_text;
 
-use crate::graph::store::Message;
 use crate::page::page;
 use crate::people::{Person, TENANTS};
-use crate::{Simulator, clock, lock};
+use crate::{Simulator, lock};
 
 /// How many people and messages a page shows.
 const SHOWN_MAX: usize = 100;
 const REFRESH_SECONDS: u32 = 2;
 
 pub(crate) fn routes() -> Router<Simulator> {
-    Router::new().route("/teams", get(people)).route("/teams/{person}", get(chat))
+    Router::new()
+        .route("/teams", get(people))
+        .route("/teams/{person}", get(chat::with_bot))
+        .route("/teams/{person}/messages", get(chat::messages))
+        .route("/teams/{person}/app", post(forms::app))
+        .route("/teams/{person}/say", post(forms::say))
+        .route("/teams/{person}/submit", post(forms::submit))
+        .route("/teams/{person}/group", get(chat::group))
+        .route("/teams/{person}/group/messages", get(chat::group_messages))
+        .route("/teams/{person}/group/say", post(forms::say_in_group))
+        .route("/teams/{person}/group/submit", post(forms::submit_in_group))
 }
 
 /// `GET /teams`
@@ -36,7 +55,7 @@ async fn people(State(simulator): State<Simulator>) -> Response {
         Some(REFRESH_SECONDS),
         &html! {
             h1 { "Teams" }
-            p.soft { "Whose chat with the bot do you want to see?" }
+            p.soft { "Whose Teams do you want to see?" }
             @for (tenant, _, tid) in TENANTS {
                 h2 { (tenant) }
                 ul.people {
@@ -52,65 +71,18 @@ async fn people(State(simulator): State<Simulator>) -> Response {
 }
 
 fn status(person: &Person) -> String {
+    let guest = if person.home.is_some() { "Guest · " } else { "" };
     let state = lock(&person.state);
-    match state.chat.count() {
+    let status = match state.chat.count() {
         _ if !state.app_installed => "The app is not installed".into(),
+        _ if state.bot_blocked => "The bot is blocked".into(),
         0 => "No messages".into(),
         1 => "1 message".into(),
         count => format!("{count} messages"),
-    }
-}
-
-/// `GET /teams/{person}`, by object id or user principal name.
-async fn chat(State(simulator): State<Simulator>, Path(name): Path<String>) -> Response {
-    let Some(person) = simulator.0.directory.find(&name) else {
-        return page(StatusCode::NOT_FOUND, "Teams", None, &html! { h1 { "Nobody by that name" } });
     };
-    let (chat, app_installed) = {
-        let state = lock(&person.state);
-        (state.chat.clone(), state.app_installed)
-    };
-    let messages = chat.tail(SHOWN_MAX);
-    page(
-        StatusCode::OK,
-        &format!("{} · Teams", person.name()),
-        Some(REFRESH_SECONDS),
-        &html! {
-            a href="/teams" { "All people" }
-            h1 { (person.name()) }
-            p.soft { "Chat with the bot. Graph posts as the person whose token it gets, so it is they who speak." }
-            @if !app_installed { p { "The app is not installed, so there is no chat." } }
-            @else if messages.is_empty() { p { "No messages yet." } }
-            @else {
-                div.chat {
-                    // The style shows them bottom up, so that the newest stay in sight however often the page is
-                    // asked for again.
-                    @for message in messages.iter().rev() { (bubble(person, message)) }
-                    @if chat.count() > messages.len() { p.soft { "Older messages are not shown." } }
-                }
-            }
-        },
-    )
+    format!("{guest}{status}")
 }
 
-fn bubble(person: &Person, message: &Message) -> Markup {
-    let cards = cards(message);
-    html! {
-        article.message id=(message.id) {
-            header { span { (person.name()) } time datetime=(clock::stamp(message.id)) { (clock::hour(message.id)) } }
-            @if let Some(subject) = &message.subject { strong { (subject) } }
-            @if message.is_html { (text::from_html(&message.content)) } @else { (message.content) }
-            @for card in &cards { (card::card(card)) }
-        }
-    }
-}
-
-/// The cards attached to a message; Graph takes each as a string of JSON.
-fn cards(message: &Message) -> Vec<Value> {
-    let attachments: Vec<Value> =
-        message.attachments.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-    attachments
-        .iter()
-        .filter_map(|attachment| serde_json::from_str(attachment["content"].as_str()?).ok())
-        .collect()
+fn nobody() -> Response {
+    page(StatusCode::NOT_FOUND, "Teams", None, &html! { h1 { "Nobody by that name" } })
 }

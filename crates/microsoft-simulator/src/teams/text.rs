@@ -18,7 +18,7 @@ struct Run {
 pub(super) fn from_html(source: &str) -> Markup {
     html! {
         @for run in runs(source) {
-            @if let Some(href) = run.href { a href=(href) rel="noreferrer" { (run.text) } } @else { (run.text) }
+            @if let Some(href) = run.href { a href=(href) target="_blank" rel="noreferrer" { (run.text) } } @else { (run.text) }
         }
     }
 }
@@ -120,7 +120,8 @@ mod tests {
         let shown = from_html(
             "<a href=\"https://a.example/?x=1&amp;y=2\">good</a> <a href='javascript:alert(1)'>bad</a>",
         );
-        let good = "<a href=\"https://a.example/?x=1&amp;y=2\" rel=\"noreferrer\">good</a> bad";
+        let good =
+            "<a href=\"https://a.example/?x=1&amp;y=2\" target=\"_blank\" rel=\"noreferrer\">good</a> bad";
         assert_eq!(shown.into_string(), good);
     }
 

@@ -128,6 +128,40 @@ async fn everything_can_be_done_over_http() {
 }
 
 #[tokio::test]
+async fn the_bots_side_is_controlled_over_http_too() {
+    let (microsoft, ears) = Microsoft::with_bot().await;
+    let oid = microsoft.oid(ADA);
+    let post = async |path: &str, body: Value| microsoft.control(Method::POST, path, body).await;
+    let person = format!("people/{oid}");
+    let (_, said) = post(&format!("{person}/say"), json!({ "text": "login" })).await;
+    assert_eq!((&said["status"], &said["activity"]["text"]), (&json!(200), &json!("login")));
+    post(&format!("{person}/say"), json!({ "text": "login", "group": true })).await;
+    post(&format!("{person}/submit"), json!({ "message": "1", "value": { "do": "logout" } })).await;
+    post(&format!("{person}/announce"), json!(null)).await;
+    let invoke =
+        json!({ "by": { "oid": oid, "act": { "invoke": { "name": "signin/verifyState", "value": {} } } } });
+    let sending = json!({ "what": invoke, "token": "expired", "times": 2, "change": { "locale": "fr-FR" } });
+    let (_, sent) = post("activities", sending).await;
+    assert_eq!((sent.as_array().unwrap().len(), &sent[1]["token"]), (2, &json!("expired")));
+    let path = format!("activities?oid={oid}&at_least=7");
+    let (_, all) = microsoft.control(Method::GET, &path, json!(null)).await;
+    assert_eq!((all.as_array().unwrap().len(), ears.heard().len()), (7, 7));
+    let (_, typed) = microsoft.control(Method::GET, "messages?by=person", json!(null)).await;
+    assert_eq!((typed.as_array().unwrap().len(), &typed[0]["author"]), (2, &json!("person")));
+    assert_eq!(microsoft.control(Method::GET, "messages", json!(null)).await.1, json!([]));
+    let (_, token) =
+        post("bot-token", json!({ "service_url": "https://smba.trafficmanager.net/amer/" })).await;
+    assert_eq!(text(&token, "token").split('.').count(), 3);
+
+    let (status, _) = post("settings", json!({ "messaging_endpoint": null, "echo": "before" })).await;
+    assert_eq!(status, 200);
+    assert_eq!(post(&format!("{person}/say"), json!({ "text": "login" })).await.0, 409);
+    post("reset", json!(null)).await;
+    assert_eq!(microsoft.control(Method::GET, "activities", json!(null)).await.1, json!([]));
+    assert!(microsoft.simulator.has_bot());
+}
+
+#[tokio::test]
 async fn every_secret_given_out_is_known_even_after_a_reset() {
     let microsoft = Microsoft::start().await;
     let code = microsoft.code(ADA, &[]).await;
@@ -212,7 +246,7 @@ async fn teams_shows_who_there_is_and_what_they_got() {
     {
         assert!(people.contains(shown), "{shown}");
     }
-    let (_, chat) = page(&format!("/teams/{ADA}")).await;
+    let (_, chat) = page(&format!("/teams/{ADA}/messages")).await;
     assert!(
         chat.contains("Three &lt; four")
             && !chat.contains("<script>")

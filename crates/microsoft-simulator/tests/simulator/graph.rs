@@ -123,7 +123,7 @@ async fn a_card_is_an_attachment_that_the_body_names() {
     assert_eq!(message["attachments"], good["attachments"]);
     let page = microsoft
         .client
-        .get(format!("{}/teams/{}", microsoft.base, microsoft.oid(ADA)))
+        .get(format!("{}/teams/{}/messages", microsoft.base, microsoft.oid(ADA)))
         .send()
         .await
         .unwrap();

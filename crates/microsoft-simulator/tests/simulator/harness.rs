@@ -22,6 +22,8 @@ pub(crate) const ALL_SCOPES: &str = "openid profile email offline_access User.Re
 pub(crate) const ADA: &str = "ada@contoso.example";
 pub(crate) const ADA_OF_FABRIKAM: &str = "ada@fabrikam.example";
 pub(crate) const BRUNO: &str = "bruno@contoso.example";
+/// Bruno, as a guest of Fabrikam.
+pub(crate) const GUEST: &str = "bruno_contoso.example#ext#@fabrikam.example";
 pub(crate) const CHIARA: &str = "chiara@contoso.example";
 pub(crate) const DMITRI: &str = "dmitri@contoso.example";
 pub(crate) const GWEN: &str = "gwen@live.example";

@@ -131,3 +131,34 @@ async fn each_flaw_spoils_one_thing() {
     assert_eq!(flawed(&microsoft, Flaw::NoIdToken).await["id_token"], Value::Null);
     IdToken::read(&microsoft.sign_in(ADA).await);
 }
+
+#[tokio::test]
+async fn a_guest_is_another_at_the_tenant_they_visit_than_at_home() {
+    let microsoft = Microsoft::start().await;
+    let (host, home) = (FABRIKAM.to_string(), CONTOSO.to_string());
+    let tokens = async |tenant: &str, name: &str| {
+        let code = microsoft.code(name, &[("tenant", tenant)]).await;
+        let (status, answer) = microsoft.redeem(&code, &[("tenant", tenant)]).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let guest_oid = microsoft.oid(GUEST).to_string();
+    let guest = tokens(&host, BRUNO).await;
+    let claims = IdToken::read(&guest).claims;
+    assert_eq!((text(&claims, "tid"), text(&claims, "oid")), (host.clone(), guest_oid.clone()));
+    assert_eq!(claims["idp"], format!("https://sts.windows.net/{home}/"));
+    assert_eq!(
+        (text(&claims, "preferred_username"), text(&claims, "iss")),
+        (BRUNO.into(), format!("{}/{host}/v2.0", microsoft.base))
+    );
+    let (_, me) = asked(microsoft.get(&text(&guest, "access_token"), "/me")).await;
+    assert_eq!((text(&me, "id"), text(&me, "userPrincipalName")), (guest_oid.clone(), GUEST.into()));
+    assert_eq!(text(&IdToken::read(&tokens(&host, &guest_oid).await).claims, "oid"), guest_oid);
+
+    for tenant in ["organizations", &home] {
+        let claims = IdToken::read(&tokens(tenant, BRUNO).await).claims;
+        assert_eq!((text(&claims, "tid"), &claims["idp"]), (home.clone(), &Value::Null));
+        let url = microsoft.authorize_url(&[("tenant", tenant)]);
+        assert_eq!(microsoft.pick(url, &[("person", GUEST), ("consent", "accept")]).await.status(), 400);
+    }
+}

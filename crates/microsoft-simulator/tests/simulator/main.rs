@@ -9,4 +9,5 @@ mod graph;
 mod harness;
 mod id_tokens;
 mod sign_in;
+mod teams;
 mod tokens;
