@@ -110,8 +110,8 @@ impl Simulator {
     pub(crate) fn new(settings: Settings) -> anyhow::Result<Self> {
         let base = settings.public_url.clone().context("the simulator needs its `public_url`")?;
         let grants = Grants::default();
-        grants.record_client_secret(&settings.client_secret);
-        grants.record_bot_secret(&settings.bot_app_secret);
+        grants.record_ours("client_secret", &settings.client_secret);
+        grants.record_ours("bot_secret", &settings.bot_app_secret);
         Ok(Self(Arc::new(World {
             base: base.trim_end_matches('/').to_owned(),
             clock: Clock::default(),
@@ -236,7 +236,7 @@ impl Simulator {
 
     pub fn turn(&self, change: DialsChange) -> Dials {
         if let Some(secret) = change.client_secret {
-            self.0.grants.record_client_secret(&secret);
+            self.0.grants.record_ours("client_secret", &secret);
             *lock(&self.0.client_secret) = secret;
         }
         set(&mut *lock(&self.0.redirect_uris), change.redirect_uris);

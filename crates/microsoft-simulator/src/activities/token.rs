@@ -54,7 +54,7 @@ pub(super) fn token(simulator: &Simulator, service_url: &str, flaw: Option<Token
     let claims = claims(simulator, service_url, flaw);
     let keys = &simulator.0.bot_keys;
     let current = keys.current();
-    Some(match flaw {
+    let token = match flaw {
         Some(TokenFlaw::Missing) => return None,
         Some(TokenFlaw::Garbage) => simulator.0.chance.text("", 40),
         Some(TokenFlaw::Unsigned) => unsigned(&claims),
@@ -63,7 +63,9 @@ pub(super) fn token(simulator: &Simulator, service_url: &str, flaw: Option<Token
         Some(TokenFlaw::NotEndorsed) => keys.other.sign(keys.other.kid, &claims),
         Some(TokenFlaw::EntraKey) => simulator.0.keys.sign(CONTOSO, &claims, None),
         _ => current.sign(current.kid, &claims),
-    })
+    };
+    simulator.0.grants.record_ours("activity_token", &token);
+    Some(token)
 }
 
 fn claims(simulator: &Simulator, service_url: &str, flaw: Option<TokenFlaw>) -> Value {

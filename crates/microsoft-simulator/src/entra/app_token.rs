@@ -35,7 +35,7 @@ pub(super) fn issue(simulator: &Simulator, request: &Request) -> Result<Response
     }
     let expires_in = simulator.dials().access_token_seconds.unwrap_or(LIFE_SECONDS);
     let token = world.chance.text("eyJ0", LENGTH);
-    world.grants.record_app_token(&token);
+    world.grants.record_ours("app_token", &token);
     world.app_tokens.add(token.clone(), world.clock.now_ms() + expires_in * 1000);
     Ok(answered(json!({
         "token_type": "Bearer",

@@ -84,7 +84,7 @@ struct RefreshToken {
 /// A secret that the simulator gave out. It cannot be printed.
 #[derive(Clone, Serialize)]
 pub struct IssuedSecret {
-    /// `code`, `access_token`, `refresh_token`, `id_token`, `client_secret`, `app_token` or `bot_secret`.
+    /// `code`, `access_token`, `refresh_token`, `id_token`, `client_secret`, `app_token`, `bot_secret` or `activity_token`.
     pub kind: &'static str,
     pub oid: Option<Uuid>,
     pub value: String,
@@ -190,16 +190,9 @@ impl Grants {
         self.record_for(kind, Some(person.oid), value);
     }
 
-    pub(crate) fn record_client_secret(&self, value: &str) {
-        self.record_for("client_secret", None, value);
-    }
-
-    pub(crate) fn record_bot_secret(&self, value: &str) {
-        self.record_for("bot_secret", None, value);
-    }
-
-    pub(crate) fn record_app_token(&self, value: &str) {
-        self.record_for("app_token", None, value);
+    /// The same for a secret that belongs to no person.
+    pub(crate) fn record_ours(&self, kind: &'static str, value: &str) {
+        self.record_for(kind, None, value);
     }
 
     fn record_for(&self, kind: &'static str, oid: Option<Uuid>, value: &str) {

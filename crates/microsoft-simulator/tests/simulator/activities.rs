@@ -82,6 +82,7 @@ async fn what_somebody_types_reaches_the_bot_as_teams_sends_it() {
     assert_eq!((typed[0].content.as_str(), typed[0].id.clone()), ("login", text(&heard, "id")));
 
     let token = ears.tokens().remove(0).unwrap();
+    assert!(microsoft.simulator.secrets().iter().any(|it| it.kind == "activity_token" && it.value == token));
     let (header, claims) = parts(&token);
     assert_eq!(header["alg"], "RS256");
     assert_eq!(claims["iss"], "https://api.botframework.com");
