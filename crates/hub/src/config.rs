@@ -23,9 +23,12 @@ pub use sections::{
 pub use store_serve::StoreServeConfig;
 pub(crate) use store_serve::role_names;
 
+use uuid::Uuid;
+
 use crate::{
     http::{limits::LimitsConfig, serve::ServerConfig},
     logging::LogConfig,
+    teams_app::{Ids, TeamsAppConfig},
 };
 
 /// The commented reference, as built in.
@@ -124,6 +127,31 @@ impl StoreOnlyConfig {
         };
         let problems = layers.into_problems();
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+}
+
+/// What `chancery teams-app build` needs of the configuration. The rest may be missing.
+#[derive(Debug)]
+pub struct TeamsAppOnlyConfig {
+    pub app: TeamsAppConfig,
+}
+
+impl TeamsAppOnlyConfig {
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut layers = Layers::read(sources)?;
+        let public_url = ServerConfig::read(&mut layers.section("server")).public_url;
+        let bot = layers.section("bot").id("app_id", "the application id of the bot's registration");
+        let microsoft = &mut layers.section("microsoft");
+        let app = microsoft.id("teams_app_external_id", "the id of the app, any UUID that stays the same");
+        let named = microsoft.text("client_id").is_some();
+        let client = if named { microsoft.id("client_id", "the app registration") } else { Uuid::nil() };
+        let section = &mut layers.section("teams_app");
+        let app = TeamsAppConfig::read(section, Ids { app, bot, client }, &public_url);
+        if app.application_id_uri.is_some() && !named {
+            section.refuse("application_id_uri", "is set, so microsoft.client_id must be set, too");
+        }
+        let problems = layers.into_problems();
+        if problems.is_empty() { Ok(Self { app }) } else { Err(ConfigError { problems }) }
     }
 }
 

@@ -16,4 +16,5 @@ pub mod metrics;
 pub mod processors;
 pub mod services;
 pub mod store_port;
+pub mod teams_app;
 pub mod templates;

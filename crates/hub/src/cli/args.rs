@@ -109,6 +109,11 @@ pub enum Command {
         #[command(subcommand)]
         command: StoreCommand,
     },
+    /// The app that an admin uploads to Teams.
+    TeamsApp {
+        #[command(subcommand)]
+        command: TeamsAppCommand,
+    },
     /// The key that wraps all other keys of an installation.
     Keys {
         #[command(subcommand)]
@@ -212,6 +217,11 @@ pub enum DevStore {
 #[cfg(feature = "dev")]
 #[derive(Debug, Subcommand)]
 pub enum DevCommand {
+    /// Write every card that the hub can send, filled in by samples, into a directory: for validators of cards.
+    Cards {
+        #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+    },
     /// The clock of the `chancery dev` that runs in this directory.
     Clock {
         #[command(subcommand)]
@@ -355,6 +365,22 @@ pub enum StoreUsersCommand {
 
 fn parse_store_role(text: &str) -> Result<eventstoredb_server::Role, String> {
     eventstoredb_server::Role::parse(text).ok_or_else(|| format!("must be {}", crate::config::role_names()))
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TeamsAppCommand {
+    /// Write the app's package, from `[teams_app]` and the ids in `[bot]` and `[microsoft]`.
+    Build {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Take the ids of `chancery dev`, and its address where no other is set.
+        #[cfg(feature = "dev")]
+        #[arg(long)]
+        dev: bool,
+        /// Where to.
+        #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, default_value = "teams-app.zip")]
+        output: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

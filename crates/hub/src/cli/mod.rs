@@ -15,6 +15,7 @@ mod messages;
 mod projections;
 mod store;
 pub mod table;
+mod teams_app;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -71,6 +72,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Store { command: args::StoreCommand::Serve(args) } => return store::serve(args).await,
         Command::Store { command: args::StoreCommand::Users { command } } => store::users(&command)?,
+        Command::TeamsApp { command } => teams_app::run(command)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut script);

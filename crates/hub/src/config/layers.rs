@@ -11,6 +11,7 @@ use std::{
 use secrecy::SecretString;
 use toml::{Table, Value};
 use url::Url;
+use uuid::Uuid;
 
 use super::{ConfigError, DEFAULTS, Sources};
 
@@ -203,9 +204,16 @@ impl Section<'_> {
     /// A value without a default. The empty string stands for it once its absence is told.
     pub fn required(&mut self, key: &str, what: &str) -> String {
         self.text(key).unwrap_or_else(|| {
-            self.refuse(key, &format!("must be set: {what}"));
+            let variable = spelled(&self.path(key), &Origin::Environment);
+            self.refuse(key, &format!("(or {variable}) must be set: {what}"));
             String::new()
         })
+    }
+
+    /// An id without a default.
+    pub fn id(&mut self, key: &str, what: &str) -> Uuid {
+        self.required(key, what);
+        self.optional(key, "a UUID", |text| Uuid::try_parse(text).ok()).unwrap_or_default()
     }
 
     pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {

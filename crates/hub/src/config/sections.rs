@@ -151,7 +151,7 @@ impl MicrosoftConfig {
                     tenant.then(|| text.to_owned())
                 },
             ),
-            client_id: Self::client_id(section),
+            client_id: section.id("client_id", "the application id of the app registration in Entra ID"),
             client_secret: Self::client_secret(section),
             scopes: Self::scopes(section),
             teams_app: Self::teams_app(section),
@@ -167,11 +167,6 @@ impl MicrosoftConfig {
             section.refuse(key, "must be an https:// address, not empty");
         }
         section.url(key).unwrap_or_else(|| Url::parse(default).expect("a constant address"))
-    }
-
-    fn client_id(section: &mut Section<'_>) -> Uuid {
-        section.required("client_id", "the application id of the app registration in Entra ID");
-        section.optional("client_id", "a UUID", |text| Uuid::try_parse(text).ok()).unwrap_or_default()
     }
 
     fn client_secret(section: &mut Section<'_>) -> SecretString {

@@ -3,9 +3,12 @@
 //! **Invariants.** It listens on this machine only. Its data directory is marked, and `serve` refuses it.
 
 mod browser;
+mod cards;
 mod once;
 mod pages;
 mod store;
+mod teams_app;
+mod templates;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -23,6 +26,8 @@ use projections::connections::queries::count_by_status;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use url::Url;
+
+pub use teams_app::preset as preset_teams_app;
 
 use crate::{
     app::{self, DEV_MARK},
@@ -44,6 +49,7 @@ pub const CLIENT: &str = "dev";
 pub async fn run(args: DevArgs) -> Result<ExitCode> {
     match args.command {
         Some(DevCommand::Clock { command: ClockCommand::Advance { by } }) => advance(by).await,
+        Some(DevCommand::Cards { directory }) => cards::write(&directory).map(|()| ExitCode::SUCCESS),
         None if args.once => once::run(args.store).await,
         None => serve(args).await,
     }

@@ -15,7 +15,7 @@ use microsoft_simulator::Simulator;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-use super::{CLIENT, keep_clock_offset};
+use super::{CLIENT, keep_clock_offset, templates};
 use crate::{
     clock::{Clock as _, MovableClock},
     http::auth::Caller,
@@ -45,6 +45,8 @@ pub(super) fn routes(hub: Hub, control: Control) -> Router {
         .route("/dev/sign-in", post(sign_in))
         .route("/dev/return", get(returned))
         .route("/dev/clock/advance", post(advance))
+        .route("/dev/templates", get(templates::page))
+        .route("/dev/style.css", get(templates::style))
         .layer(axum::middleware::from_fn(only_this_machine))
         .with_state(Shared { hub, control: Arc::new(control) })
 }
@@ -101,6 +103,7 @@ async fn home(State(shared): State<Shared>) -> Response {
                 button type="submit" { "Connect Microsoft Teams" }
             }
             p { a href={ (shared.control.simulator_url) "/teams" } { "Teams, as its users see it" } }
+            p { a href="/dev/templates" { "The templates of messages" } }
         },
     )
 }
@@ -154,15 +157,17 @@ async fn returned(State(shared): State<Shared>, Query(returned): Query<Returned>
     )
 }
 
-fn page(title: &str, content: &Markup) -> Response {
+pub(super) fn page(title: &str, content: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
                 title { (title) }
                 link rel="stylesheet" href="/sign-in/style.css";
+                link rel="stylesheet" href="/dev/style.css";
             }
             body { main { (content) } }
         }

@@ -50,6 +50,8 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::POST, "/dev/sign-in", Public),
     (Method::GET, "/dev/return", Public),
     (Method::POST, "/dev/clock/advance", Public),
+    (Method::GET, "/dev/templates", Public),
+    (Method::GET, "/dev/style.css", Public),
     (Method::POST, "/v1/sign-ins", SENDERS),
     (Method::GET, "/v1/sign-ins/{id}", SENDERS),
     (Method::POST, "/v1/sign-ins/{id}/confirm", SENDERS),

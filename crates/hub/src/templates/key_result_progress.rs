@@ -52,11 +52,9 @@ impl Parameters for KeyResultProgress {
         if let Some(percent) = percent {
             sheet.progress(percent);
         }
-        sheet.figures(&[
-            ("Start", amount(self.start, unit)),
-            ("Current", amount(self.current, unit)),
-            ("Target", amount(self.target, unit)),
-        ]);
+        sheet.fact("Start", &amount(self.start, unit));
+        sheet.fact("Current", &amount(self.current, unit));
+        sheet.fact("Target", &amount(self.target, unit));
         if let Some(link) = &self.link {
             sheet.link("Open key result", link);
         }

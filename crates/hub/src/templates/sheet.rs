@@ -65,19 +65,6 @@ impl Sheet {
         self.text.push(words.to_owned());
     }
 
-    /// Figures side by side, each with its name.
-    pub(super) fn figures(&mut self, figures: &[(&'static str, String)]) {
-        let columns: Vec<_> = figures
-            .iter()
-            .map(|(label, value)| {
-                let label = json!({ "type": "TextBlock", "text": label, "isSubtle": true, "size": "Small", "wrap": true });
-                json!({ "type": "Column", "width": "stretch", "items": [label, line([run(value)], "None")] })
-            })
-            .collect();
-        self.body.push(json!({ "type": "ColumnSet", "spacing": "Medium", "columns": columns }));
-        self.text.extend(figures.iter().map(|(label, value)| format!("{label}: {value}")));
-    }
-
     /// How far something has come, as a bar and in words.
     pub(super) fn progress(&mut self, percent: Decimal) {
         let words = format!("{percent} %");
@@ -99,7 +86,7 @@ impl Sheet {
         };
         let mut runs: Vec<_> = details.iter().flat_map(|detail| [coloured(detail), quiet(" · ")]).collect();
         runs.pop();
-        self.body.push(line([run(title)], "Medium"));
+        self.body.push(line([run(title)], "Default"));
         if !runs.is_empty() {
             self.body.push(line(runs, "None"));
         }
