@@ -93,3 +93,11 @@ test("so are the pages that play the product", async () => {
   await page.getByText("You are connected.").waitFor();
   await inspect(page);
 });
+
+test("so is the page of templates, with everything on it unfolded", async () => {
+  const page = await newPage(browser);
+  await page.goto(`${hub.url}/dev/templates`);
+  await screenshot(page, "templates");
+  for (const fold of await page.locator("summary").all()) await fold.click();
+  await inspect(page);
+});

@@ -72,7 +72,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Store { command: args::StoreCommand::Serve(args) } => return store::serve(args).await,
         Command::Store { command: args::StoreCommand::Users { command } } => store::users(&command)?,
-        Command::TeamsApp { command } => teams_app::run(command)?,
+        Command::TeamsApp { command } => teams_app::run(&command)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut script);

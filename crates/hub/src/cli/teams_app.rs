@@ -8,8 +8,8 @@ use crate::{
     teams_app::package,
 };
 
-pub(super) fn run(command: TeamsAppCommand) -> anyhow::Result<()> {
-    let TeamsAppCommand::Build { config, output, .. } = &command;
+pub(super) fn run(command: &TeamsAppCommand) -> anyhow::Result<()> {
+    let TeamsAppCommand::Build { config, output, .. } = command;
     #[cfg_attr(not(feature = "dev"), expect(unused_mut, reason = "only `--dev` presets something"))]
     let mut sources = Sources::of_process(config.config.clone());
     #[cfg(feature = "dev")]

@@ -19,8 +19,8 @@ const GOOD: &[(&str, &str)] = &[
 fn load(more: &[(&str, &str)]) -> Result<TeamsAppConfig, String> {
     let without = |name: &str| !more.iter().any(|(other, _)| *other == name);
     let good = GOOD.iter().filter(|(name, _)| without(name));
-    let environment =
-        good.chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let set = good.chain(more).filter(|(_, value)| !value.is_empty());
+    let environment = set.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let sources = Sources { environment, ..Sources::default() };
     TeamsAppOnlyConfig::load(&sources).map(|config| config.app).map_err(|error| error.to_string())
 }

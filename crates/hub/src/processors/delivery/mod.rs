@@ -167,7 +167,7 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>
         surface: turn.way,
         grant: Some(ready.grant),
         generation: Some(ready.generation),
-        template: ready.template.clone(),
+        template: ready.template,
         content_hash: Some(turn.accepted.content_hash.clone()),
         hub: hub.id,
         epoch: hub.epoch,
