@@ -1,14 +1,18 @@
 //! What can be typed.
 
+mod messages;
+
 #[cfg(feature = "dev")]
 use std::net::SocketAddr;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use domain::{AccountId, ClientId, ObjectId, TenantId, client::Role};
+use domain::{ClientId, TenantId, client::Role};
 
-use crate::{http::access::role_name, templates};
+pub use messages::{ContentArgs, MessagesCommand, SendArgs, WhomArgs};
+
+use crate::http::access::role_name;
 
 /// Ties the users of a product to Microsoft Teams: keeps their Microsoft sign-ins alive and delivers messages to them, in
 /// order, with every step on record.
@@ -434,84 +438,4 @@ pub struct PageArgs {
     /// Go on where an earlier list ended: its `next_cursor`.
     #[arg(long)]
     pub cursor: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum MessagesCommand {
-    /// Send a message. It is accepted at once and delivered when its turn comes.
-    Send(Box<SendArgs>),
-    /// Show a message: its state, why it waits if it does, and how often it was tried.
-    Show { id: domain::MessageId },
-    /// List messages, the newest first.
-    List {
-        /// Only those to this account of the product.
-        #[arg(long)]
-        account: Option<AccountId>,
-        /// Only those in this state.
-        #[arg(long)]
-        status: Option<String>,
-        #[command(flatten)]
-        page: PageArgs,
-    },
-}
-
-#[derive(Debug, Args)]
-pub struct SendArgs {
-    #[command(flatten)]
-    pub recipient: WhomArgs,
-    #[command(flatten)]
-    pub content: ContentArgs,
-    /// Which way: by Microsoft Graph as the person, by the bot, or by whichever will do. By default as the tenant or the hub
-    /// has it.
-    #[arg(long, value_name = "WAY", value_parser = ["graph", "bot", "auto"])]
-    pub surface: Option<String>,
-    /// Send this at most once, however often the command is repeated with the same key. By default a random one.
-    #[arg(long, value_name = "KEY")]
-    pub idempotency_key: Option<String>,
-}
-
-/// A person, by the product's id or by Microsoft's.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
-pub struct WhomArgs {
-    /// A user of the product, by the product's own id.
-    #[arg(long, conflicts_with_all = ["tenant", "person"])]
-    pub account: Option<AccountId>,
-    /// A person's Microsoft Entra tenant.
-    #[arg(long, value_name = "TENANT_ID", requires = "person")]
-    pub tenant: Option<TenantId>,
-    /// A person, by the object id in that tenant.
-    #[arg(long, value_name = "OBJECT_ID", requires = "tenant")]
-    pub person: Option<ObjectId>,
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
-pub struct ContentArgs {
-    /// Plain text.
-    #[arg(long, conflicts_with_all = ["html", "card", "template"])]
-    pub text: Option<String>,
-    /// HTML, of which Teams knows a part.
-    #[arg(long, conflicts_with_all = ["card", "template"])]
-    pub html: Option<String>,
-    /// A file with an Adaptive Card (JSON).
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "summary", conflicts_with = "template")]
-    pub card: Option<PathBuf>,
-    /// What notifications say of the card.
-    #[arg(long, requires = "card")]
-    pub summary: Option<String>,
-    /// A card that the hub makes of --data.
-    #[arg(long, value_name = "NAME", requires = "data", value_parser = template_names())]
-    pub template: Option<String>,
-    /// What the template is filled in with, as JSON: {"title":"…","start":"0","target":"100","current":"42.5","unit":"%"}.
-    #[arg(long, value_name = "JSON", requires = "template")]
-    pub data: Option<String>,
-}
-
-fn template_names() -> Vec<&'static str> {
-    templates::ALL
-        .iter()
-        .filter(|known| known.template.version == 1)
-        .map(|known| known.template.name.as_str())
-        .collect()
 }
