@@ -9,6 +9,8 @@ mod graph;
 mod input;
 mod intake;
 mod leaks;
+mod panel;
+mod panel_refused;
 mod sign_ins;
 mod sign_ins_refused;
 mod start;

@@ -63,6 +63,24 @@ impl Browser {
         pressed.location.unwrap()
     }
 
+    /// Opens the panel and sends a form with these fields; the way is `microsoft` or `password`.
+    pub(crate) async fn submit(&mut self, link: &str, way: &str, fields: &[(&str, &str)]) -> Page {
+        let page = self.get(link).await;
+        let csrf = page.csrf().unwrap_or_else(|| panic!("no form: {} {}", page.status, page.text));
+        let form: Vec<_> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
+        self.send(self.http.post(format!("{link}/{way}")).form(&form)).await
+    }
+
+    /// Types a user name and a password on the panel, and answers what is shown then.
+    pub(crate) async fn type_password(&mut self, link: &str, name: &str, password: &str) -> Page {
+        let page = self.submit(link, "password", &[("name", name), ("password", password)]).await;
+        if page.status == 303 { self.get(link).await } else { page }
+    }
+
+    pub(crate) async fn post(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
+        self.send(self.http.post(url).form(fields)).await
+    }
+
     pub(crate) async fn press_with(&mut self, link: &str, csrf: &str, headers: &[(&str, &str)]) -> Page {
         let mut request = self.http.post(format!("{link}/microsoft")).form(&[("csrf", csrf)]);
         for (name, value) in headers {
@@ -114,6 +132,17 @@ impl Page {
     /// What the button sends along; absent where there is no button.
     pub(crate) fn csrf(&self) -> Option<String> {
         between(&self.text, "name=\"csrf\" value=\"", "\"").map(str::to_owned)
+    }
+
+    /// The address, without the host, that is to be passed on to an administrator.
+    pub(crate) fn consent_link(&self) -> &str {
+        let found = self.text.split('"').find(|text| text.starts_with("/consent/"));
+        found.unwrap_or_else(|| panic!("no link for an administrator: {}", self.text))
+    }
+
+    /// The code that is to be typed to the bot, where one is shown.
+    pub(crate) fn typed_code(&self) -> Option<String> {
+        between(&self.text, "<p class=\"code\">", "</p>").map(str::to_owned)
     }
 
     /// What the browser carries to the product's return page.

@@ -11,6 +11,7 @@ pub(crate) mod intake;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod microsoft;
+pub(crate) mod panel;
 pub(crate) mod process;
 pub(crate) mod secrets;
 

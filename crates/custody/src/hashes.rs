@@ -6,12 +6,33 @@
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use domain::{AccountHash, AccountId, ClientId, KeyedHash, SignInId};
+use domain::{AccountHash, AccountId, ClientId, KeyedHash, SignInId, TenantId, Timestamp};
 use ring::hmac;
 use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::custody::Custody;
+
+/// What a secret for an administrator of a tenant is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConsentPurpose {
+    /// The secret part of the link to the page.
+    Link,
+    /// `state` of the request for consent.
+    State,
+    /// In the form of the page.
+    Csrf,
+}
+
+impl ConsentPurpose {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::Link => b"link",
+            Self::State => b"state",
+            Self::Csrf => b"csrf",
+        }
+    }
+}
 
 /// What a secret of a sign-in is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +79,15 @@ impl Custody {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
+    /// What a stream of tries is named by: whose they are (`kind`: `person`, `account`, …), and the stretch of time.
+    pub fn name_attempts(&self, kind: &str, whose: &str, stretch: u64) -> Uuid {
+        let tag =
+            mac(&self.0.naming, &[b"attempts", kind.as_bytes(), whose.as_bytes(), &stretch.to_be_bytes()]);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&tag.as_ref()[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
     /// For finding by something personal (`purpose`: `email`, `upn`, …): `lookup-1:<64 hex digits>`.
     pub fn lookup_hash(&self, purpose: &str, normalised: &str) -> KeyedHash {
         KeyedHash(self.looked_up(&[b"lookup", purpose.as_bytes(), normalised.as_bytes()]))
@@ -72,6 +102,20 @@ impl Custody {
     pub fn sign_in_secret(&self, purpose: SignInPurpose, sign_in: SignInId, attempt: u32) -> SecretString {
         let tag = self.signed(purpose.label(), sign_in, attempt);
         BASE64_URL_SAFE_NO_PAD.encode(tag).into()
+    }
+
+    /// A secret for an administrator of a tenant, good until `until` for what `bound_to` names: 43 characters of
+    /// `A-Z a-z 0-9 - _`.
+    pub fn consent_secret(
+        &self,
+        purpose: ConsentPurpose,
+        tenant: TenantId,
+        until: Timestamp,
+        bound_to: &str,
+    ) -> SecretString {
+        let until = until.as_micros().to_be_bytes();
+        let parts = [b"consent", purpose.label(), tenant.0.as_bytes(), &until, bound_to.as_bytes()];
+        BASE64_URL_SAFE_NO_PAD.encode(mac(&self.0.signing, &parts)).into()
     }
 
     /// The code a person types to the bot: 8 characters of Crockford's base 32 (40 bits), in upper case.

@@ -26,7 +26,7 @@ mod vault;
 
 pub use custody::{Custody, CustodyError};
 pub use embedded::EmbeddedVault;
-pub use hashes::SignInPurpose;
+pub use hashes::{ConsentPurpose, SignInPurpose};
 pub use key_name::{KeyName, NotAKeyName};
 pub use keys::{KeyEncryptionKey, KeyFileError};
 pub use sealing::{Place, UnsealError};

@@ -77,6 +77,9 @@ pub struct ProductAccount {
     pub hash: AccountHash,
     /// Under the sign-in's own key.
     pub account: Sealed,
+    /// What the product calls its user, under the same key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Sealed>,
 }
 
 /// A way into the product's bot.
@@ -209,11 +212,11 @@ pub enum Event {
         provisional: bool,
         /// What the product says this person's account is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        account: Option<ProductAccount>,
+        account: Option<Box<ProductAccount>>,
     },
     /// Provisional until the person types the code in the chat where the sign-in began.
     #[serde(rename = "signin.password-accepted.v1")]
-    PasswordAccepted { attempt: u32, person: PersonId, account: ProductAccount },
+    PasswordAccepted { attempt: u32, person: PersonId, account: Box<ProductAccount> },
     /// Another code than the one of this attempt.
     #[serde(rename = "signin.code-tried.v1")]
     CodeTried { attempt: u32 },
@@ -333,7 +336,7 @@ impl SignIn {
         if attempt == 0 || attempt != self.current_attempt() {
             return Err(Refusal::StaleAttempt);
         }
-        Ok(vec![Event::PasswordAccepted { attempt, person, account }])
+        Ok(vec![Event::PasswordAccepted { attempt, person, account: Box::new(account) }])
     }
 }
 
@@ -369,7 +372,7 @@ impl Aggregate for SignIn {
                     scopes,
                     expires_at,
                     provisional,
-                    account,
+                    account: account.map(Box::new),
                 }];
                 if !provisional {
                     events.push(Event::Completed { person });
@@ -430,10 +433,11 @@ impl Aggregate for SignIn {
             }
             Event::Authorized { attempt, person, profile, scopes, expires_at, account, .. } => {
                 let grant = Some(Granted { profile, scopes, expires_at });
+                let account = account.map(|account| *account);
                 self.brought(Authorized { attempt, person, grant, account });
             }
             Event::PasswordAccepted { attempt, person, account } => {
-                self.brought(Authorized { attempt, person, grant: None, account: Some(account) });
+                self.brought(Authorized { attempt, person, grant: None, account: Some(*account) });
             }
             Event::CodeTried { .. } => self.wrong_codes += 1,
             Event::Confirmed { .. } => {}

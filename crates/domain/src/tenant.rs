@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, Surface, SurfaceChoice};
+use crate::{Aggregate, PersonId, Surface, SurfaceChoice};
 
 /// What is known of a tenant.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,7 +17,12 @@ pub struct Tenant {
     /// The surfaces whose breaker is open.
     pub breakers: BTreeSet<Surface>,
     pub consent: Consent,
+    /// Who could not sign in for want of consent, and is to be told when there is word of it.
+    pub awaiting: BTreeSet<PersonId>,
 }
+
+/// So many people of a tenant are told; it is for the first who try the bot, not for all who might.
+const AWAITING_MAX: usize = 1000;
 
 /// What is known of an administrator's consent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +84,10 @@ pub enum Command {
     CloseBreaker {
         surface: Surface,
     },
+    /// Somebody could not sign in because nobody has consented.
+    AwaitConsent {
+        person: PersonId,
+    },
     ReportConsent,
     /// A sign-in returned these scopes.
     GrantConsent {
@@ -102,6 +111,9 @@ pub enum Event {
     BreakerOpened { surface: Surface, unknowns: u32 },
     #[serde(rename = "tenant.breaker-closed.v1")]
     BreakerClosed { surface: Surface },
+    /// Somebody could not sign in because nobody has consented.
+    #[serde(rename = "tenant.consent-awaited.v1")]
+    ConsentAwaited { person: PersonId },
     /// A browser came back from Microsoft saying that an administrator consented.
     #[serde(rename = "tenant.consent-reported.v1")]
     ConsentReported {},
@@ -132,6 +144,11 @@ impl Aggregate for Tenant {
             Command::CloseBreaker { surface } if self.breakers.contains(&surface) => {
                 vec![Event::BreakerClosed { surface }]
             }
+            Command::AwaitConsent { person }
+                if !self.awaiting.contains(&person) && self.awaiting.len() < AWAITING_MAX =>
+            {
+                vec![Event::ConsentAwaited { person }]
+            }
             Command::ReportConsent => vec![Event::ConsentReported {}],
             Command::GrantConsent { scopes } if self.consent == Consent::Reported => {
                 vec![Event::ConsentGranted { scopes }]
@@ -148,7 +165,11 @@ impl Aggregate for Tenant {
             Event::PolicyChanged(policy) => self.policy = policy,
             Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(surface),
             Event::BreakerClosed { surface } => _ = self.breakers.remove(&surface),
-            Event::ConsentReported {} => self.consent = Consent::Reported,
+            Event::ConsentAwaited { person } => _ = self.awaiting.insert(person),
+            Event::ConsentReported {} => {
+                self.consent = Consent::Reported;
+                self.awaiting.clear();
+            }
             Event::ConsentGranted { .. } => self.consent = Consent::Granted,
         }
         self
@@ -158,7 +179,7 @@ impl Aggregate for Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::testing::given;
+    use crate::{aggregate::testing::given, testing};
 
     #[test]
     fn a_tenant_is_seen_once() {
@@ -174,6 +195,17 @@ mod tests {
         given::<Tenant>([Event::Admitted {}, Event::Blocked {}])
             .when(Command::Admit)
             .then([Event::Admitted {}]);
+    }
+
+    #[test]
+    fn who_waits_for_consent_is_known_until_there_is_word_of_it() {
+        let person = testing::person(1);
+        let awaited = Event::ConsentAwaited { person };
+        given::<Tenant>([]).when(Command::AwaitConsent { person }).then([awaited.clone()]);
+        given::<Tenant>([awaited.clone()]).when(Command::AwaitConsent { person }).then([]);
+        given::<Tenant>([awaited.clone(), Event::ConsentReported {}])
+            .when(Command::AwaitConsent { person })
+            .then([awaited]);
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl PasswordHash {
     }
 
     /// Takes tens of milliseconds.
-    fn verify(&self, password: &[u8]) -> bool {
+    pub fn verify(&self, password: &[u8]) -> bool {
         // The hash names its own costs.
         argon2(Params::DEFAULT).verify_password(password, &self.0.password_hash()).is_ok()
     }

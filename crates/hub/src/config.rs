@@ -8,6 +8,7 @@
 
 mod delivery;
 mod layers;
+mod product;
 mod sections;
 mod store_serve;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub use delivery::{DeliveryConfig, UnknownOutcome};
 use layers::Layers;
 pub use layers::{Section, is_loopback};
+pub use product::{Endpoint, PasswordCheck, PasswordConfig, ProductConfig};
 pub use sections::{
     DataConfig, HubsConfig, KeysConfig, MicrosoftConfig, OutboundConfig, SignInConfig, SignInTenants,
     StoreConfig, StoreKind, TokensConfig,
@@ -68,6 +70,8 @@ pub struct Config {
     pub microsoft: MicrosoftConfig,
     pub outbound: OutboundConfig,
     pub sign_in: SignInConfig,
+    pub password: PasswordConfig,
+    pub product: ProductConfig,
     pub delivery: DeliveryConfig,
     pub hubs: HubsConfig,
     pub tokens: TokensConfig,
@@ -92,6 +96,8 @@ impl Config {
             microsoft: MicrosoftConfig::read(&mut layers.section("microsoft")),
             outbound: OutboundConfig::read(&mut layers.section("outbound")),
             sign_in: SignInConfig::read(&mut layers.section("sign_in")),
+            password: PasswordConfig::read(&mut layers.section("password")),
+            product: ProductConfig::read(&mut layers.section("product")),
             delivery: DeliveryConfig::read(&mut layers.section("delivery")),
             hubs: HubsConfig::read(&mut layers.section("hubs")),
             tokens: TokensConfig::read(&mut layers.section("tokens")),

@@ -21,7 +21,7 @@ use crate::{
     lifecycle::Lifecycle,
     metrics::Metrics,
     processors::{self, Breakers, FirstSeen, Pace, Shards},
-    services::{keys::Keys, tokens::Tokens},
+    services::{keys::Keys, passwords::Passwords, product::Product, tokens::Tokens},
 };
 
 /// A handle on the hub; clones are the same one.
@@ -42,6 +42,8 @@ pub struct Parts {
     pub custody: Custody,
     pub entra: Entra,
     pub graph: Graph,
+    pub product: Product,
+    pub passwords: Passwords,
     pub clients: ReadModel<Clients>,
     pub connections: ReadModel<Connections>,
     pub messages: ReadModel<Messages>,
@@ -90,6 +92,7 @@ impl Hub {
         let http = config.outbound.client(!config.loopback_http)?;
         let log: Arc<dyn EventStore> = store.clone();
         let models = Models::open(&data, &log, lifecycle, readiness)?;
+        let product = Product::new(&config, http.clone());
         let hub = Self(Arc::new(Parts {
             id: HubId(ids.uuid()),
             epoch: count_start(&data)?,
@@ -98,6 +101,8 @@ impl Hub {
             custody,
             entra: entra(&config, http.clone())?,
             graph: graph(&config, http)?,
+            passwords: Passwords::new(&config, &product),
+            product,
             keys: Keys::default(),
             tokens: Tokens::default(),
             breakers: Breakers::default(),

@@ -221,7 +221,9 @@ impl TenantRow {
             tenant::Event::PolicyChanged(policy) => self.policy = *policy,
             tenant::Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(*surface),
             tenant::Event::BreakerClosed { surface } => _ = self.breakers.remove(surface),
-            tenant::Event::ConsentReported {} | tenant::Event::ConsentGranted { .. } => {}
+            tenant::Event::ConsentAwaited { .. }
+            | tenant::Event::ConsentReported {}
+            | tenant::Event::ConsentGranted { .. } => {}
         }
         self
     }

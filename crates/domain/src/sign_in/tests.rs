@@ -143,7 +143,7 @@ fn login() -> Event {
 }
 
 fn account() -> ProductAccount {
-    ProductAccount { hash: AccountHash("a1".into()), account: testing::sealed() }
+    ProductAccount { hash: AccountHash("a1".into()), account: testing::sealed(), name: None }
 }
 
 fn by_password(attempt: u32) -> Event {
@@ -151,7 +151,7 @@ fn by_password(attempt: u32) -> Event {
 }
 
 fn accepted(attempt: u32) -> Event {
-    Event::PasswordAccepted { attempt, person: testing::person(1), account: account() }
+    Event::PasswordAccepted { attempt, person: testing::person(1), account: Box::new(account()) }
 }
 
 fn wrong_code() -> Command {

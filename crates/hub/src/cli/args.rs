@@ -12,6 +12,7 @@ use domain::{ClientId, TenantId, client::Role};
 
 pub use messages::{ContentArgs, MessagesCommand, SendArgs, WhomArgs};
 
+use super::passwords::PasswordsCommand;
 use crate::http::access::role_name;
 
 /// Ties the users of a product to Microsoft Teams: keeps their Microsoft sign-ins alive and delivers messages to them, in
@@ -117,6 +118,11 @@ pub enum Command {
     TeamsApp {
         #[command(subcommand)]
         command: TeamsAppCommand,
+    },
+    /// The product's passwords, where they are in a file.
+    Passwords {
+        #[command(subcommand)]
+        command: PasswordsCommand,
     },
     /// The key that wraps all other keys of an installation.
     Keys {

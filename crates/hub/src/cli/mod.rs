@@ -12,6 +12,7 @@ mod data;
 mod health;
 mod history;
 mod messages;
+mod passwords;
 mod projections;
 mod store;
 pub mod table;
@@ -70,6 +71,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
                 file.display()
             );
         }
+        Command::Passwords { command } => passwords::run(&command)?,
         Command::Store { command: args::StoreCommand::Serve(args) } => return store::serve(args).await,
         Command::Store { command: args::StoreCommand::Users { command } } => store::users(&command)?,
         Command::TeamsApp { command } => teams_app::run(&command)?,

@@ -1,20 +1,13 @@
 //! `chancery store`: the embedded store without a hub, and the users of its port.
 
-use std::{
-    io::{BufRead as _, Read as _},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
-use eventstoredb_server::{Cost, PasswordHash};
-use ring::rand::{SecureRandom as _, SystemRandom};
+use anyhow::{Result, ensure};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::{
     args::{StoreServeArgs, StoreUsersCommand},
+    passwords::hash_of_typed,
     print,
 };
 use crate::{
@@ -57,24 +50,8 @@ pub(super) async fn serve(args: StoreServeArgs) -> Result<ExitCode> {
     Ok(lifecycle.run(SHUTDOWN_DEADLINE, signals()?).await)
 }
 
-/// What is guessed in the end, however slowly it is verified.
-const PASSWORD_BYTES_MIN: usize = 12;
-/// What clients put into a header.
-const PASSWORD_BYTES_MAX: usize = 512;
-
 pub(super) fn users(command: &StoreUsersCommand) -> Result<()> {
     let StoreUsersCommand::Hash { name, role } = command;
-    let mut line = Zeroizing::new(String::new());
-    let limit = u64::try_from(PASSWORD_BYTES_MAX + 2)?;
-    let read = std::io::stdin().lock().take(limit).read_line(&mut line);
-    read.context("the password on standard input can't be read")?;
-    let password = line.trim_end_matches(['\n', '\r']);
-    ensure!(
-        (PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&password.len()),
-        "a password has {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes; it is the first line of standard input"
-    );
-    let mut salt = [0; 16];
-    SystemRandom::new().fill(&mut salt).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
-    let hash = PasswordHash::of(password, salt, Cost::Usual);
+    let hash = hash_of_typed()?;
     print(&format!("{name} {} {}\n", role.name(), hash.as_str()))
 }

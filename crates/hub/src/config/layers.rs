@@ -16,7 +16,13 @@ use uuid::Uuid;
 use super::{ConfigError, DEFAULTS, Sources};
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 3] = ["keys.key_encryption_key", "microsoft.client_secret", "store.connection_string"];
+const SECRETS: [&str; 5] = [
+    "keys.key_encryption_key",
+    "microsoft.client_secret",
+    "store.connection_string",
+    "password.endpoint_secret",
+    "product.secret",
+];
 
 /// Variables with our prefix that are not settings: the command line's own.
 pub(super) const OTHER_VARIABLES: [&str; 3] = ["CHANCERY_CONFIG", "CHANCERY_URL", "CHANCERY_API_KEY"];

@@ -6,6 +6,7 @@ mod browser;
 mod cards;
 mod once;
 mod pages;
+mod passwords;
 mod store;
 mod teams_app;
 mod templates;
@@ -145,6 +146,8 @@ impl Dev {
         };
         sources.loopback_http = true;
         sources.presets = presets(directory, &data, &url, &simulator_url, &settings);
+        let passwords = passwords::file(directory)?.to_string_lossy().into_owned();
+        sources.presets.extend([("password.kind", "file".into()), ("password.file", passwords.into())]);
         let config = Config::load(&sources)?;
         // The mark is on that directory, and the simulator's tokens belong in no other.
         ensure!(

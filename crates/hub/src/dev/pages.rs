@@ -15,7 +15,11 @@ use microsoft_simulator::Simulator;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-use super::{CLIENT, keep_clock_offset, templates};
+use super::{
+    CLIENT, keep_clock_offset,
+    passwords::{PASSWORD, USERS},
+    templates,
+};
 use crate::{
     clock::{Clock as _, MovableClock},
     http::auth::Caller,
@@ -104,6 +108,11 @@ async fn home(State(shared): State<Shared>) -> Response {
             }
             p { a href={ (shared.control.simulator_url) "/teams" } { "Teams, as its users see it" } }
             p { a href="/dev/templates" { "The templates of messages" } }
+            p.small {
+                "Who types login to the bot there can come in as "
+                @for (name, account) in USERS { code { (name) } " (" (account) "), " }
+                "each with the password " code { (PASSWORD) } "."
+            }
         },
     )
 }

@@ -45,6 +45,9 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/sign-in/callback", Public),
     (Method::GET, "/sign-in/{link}", Public),
     (Method::POST, "/sign-in/{link}/microsoft", Public),
+    (Method::POST, "/sign-in/{link}/password", Public),
+    (Method::GET, "/consent/{link}", Public),
+    (Method::POST, "/consent/{link}", Public),
     // Only where `chancery dev` adds them; they look at `Host`, and the clock at a token of its own.
     (Method::GET, "/dev", Public),
     (Method::POST, "/dev/sign-in", Public),

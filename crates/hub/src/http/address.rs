@@ -1,6 +1,6 @@
 //! Which address a request comes from, seen through the proxies that may be believed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::{
     extract::{ConnectInfo, Request},
@@ -19,6 +19,18 @@ pub(super) fn of(request: &Request, trusted: &[IpNet]) -> IpAddr {
     // There is always a peer on a real socket; without one nobody is trusted.
     let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |ConnectInfo(peer)| peer.ip().to_canonical());
     behind_proxies(peer, request.headers(), trusted)
+}
+
+/// The network that counts as one client: the address itself, or of IPv6 its first half, which is one customer's.
+pub(super) fn network_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    network(behind_proxies(peer.to_canonical(), headers, trusted))
+}
+
+pub(super) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 /// Each trusted proxy appends whom it got the request from, so the list is read from its end until somebody is not

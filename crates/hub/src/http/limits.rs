@@ -5,7 +5,7 @@
 
 use std::{
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroU32,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -16,7 +16,10 @@ use governor::{
     clock::{Clock as _, DefaultClock},
 };
 
-use super::problem::{ApiError, Kind};
+use super::{
+    address,
+    problem::{ApiError, Kind},
+};
 use crate::config::Section;
 
 /// Requests per second, and at once after a quiet time.
@@ -65,10 +68,7 @@ impl Limits {
     }
 
     pub(super) fn address(&self, address: IpAddr) -> Result<(), ApiError> {
-        self.addresses.take(&match address {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-            address @ IpAddr::V4(_) => address,
-        })
+        self.addresses.take(&address::network(address))
     }
 }
 

@@ -2,9 +2,12 @@
 
 pub mod audit;
 pub mod clients;
+pub mod consent;
 pub mod history;
 pub mod keys;
 pub mod messages;
+pub mod passwords;
 pub mod people;
+pub mod product;
 pub mod sign_ins;
 pub mod tokens;

@@ -160,6 +160,25 @@ impl Entra {
         builder.url().0
     }
 
+    /// Where to send an administrator's browser, to consent for everybody of the tenant.
+    ///
+    /// # Panics
+    /// When the authority is no base of an address, which the configuration rules out.
+    pub fn admin_consent_url(&self, tenant: TenantId, state: &str) -> Url {
+        let mut url = self.config.authority.clone();
+        url.path_segments_mut().expect("an authority is a base").pop_if_empty().extend([
+            &tenant.to_string(),
+            "v2.0",
+            "adminconsent",
+        ]);
+        url.query_pairs_mut()
+            .append_pair("client_id", &self.config.client_id.to_string())
+            .append_pair("scope", &self.config.scopes.join(" "))
+            .append_pair("redirect_uri", self.config.redirect_uri.as_str())
+            .append_pair("state", state);
+        url
+    }
+
     /// Redeems a code and checks who signed in, at `now`.
     pub async fn redeem(&self, redemption: Redeem<'_>, now: Timestamp) -> Result<SignedIn, RedeemError> {
         self.keys.ready().await?;

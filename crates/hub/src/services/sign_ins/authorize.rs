@@ -4,14 +4,17 @@ use anyhow::{Context as _, Result};
 use custody::{KeyName, SignInPurpose, TokenPair, VaultError};
 use domain::{
     CommandId, Diagnosis, PersonId, SignInId,
-    sign_in::{self, Command, FailureReason, Request, SignIn, Stage},
+    sign_in::{self, Command, FailureReason, ProductAccount, Request, SignIn, Stage},
 };
 use microsoft::{Identity, Redeem, RedeemError, TokenFailure};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Profile, expected_tenant, finish, finish::see_tenant, in_browser, lets_in, place, seal, stream};
-use crate::{commands::Failure, hub::Hub, metrics::SignInOutcome};
+use super::{
+    Profile, expected_tenant, finish, finish::see_tenant, in_browser, lets_in, password::product_account,
+    place, seal, stream,
+};
+use crate::{commands::Failure, hub::Hub, metrics::SignInOutcome, services::consent};
 
 /// What Microsoft sent the browser back with.
 pub enum Answer {
@@ -59,6 +62,9 @@ pub async fn authorize(
             let done =
                 hub.commands.execute::<SignIn>(id, &command_id, &in_browser(id, &loaded), command).await?;
             hub.metrics.sign_in(SignInOutcome::Failed);
+            if matches!(why, FailureReason::ConsentRequired | FailureReason::AdminConsentRequired) {
+                consent::wait(hub, id, &loaded).await?;
+            }
             // The same answer may have come twice, and the other one may have been taken.
             settled(hub, id, &done.after().state, attempt)?.unwrap_or(Outcome::Failed(why))
         }
@@ -102,6 +108,7 @@ fn return_to(hub: &Hub, id: SignInId, state: &SignIn) -> Result<Url> {
 struct Brought {
     identity: Identity,
     tokens: TokenPair,
+    account: Option<ProductAccount>,
 }
 
 /// Why an answer brought nothing; who came, where it was another one than expected.
@@ -154,13 +161,37 @@ async fn brought(
     if identity.email.is_none() {
         identity.email = directory_email(hub, &signed_in.tokens.access).await;
     }
+    let account = match product_account_of(hub, id, request, &identity).await? {
+        Ok(account) => account,
+        Err(why) => return Ok(Err((why, Diagnosis::default()).into())),
+    };
     let tokens = TokenPair {
         access: signed_in.tokens.access,
         refresh: signed_in.tokens.refresh,
         expires_at: hub.clock.now() + signed_in.tokens.expires_in,
         scopes: signed_in.tokens.scopes,
     };
-    Ok(Ok(Brought { identity, tokens }))
+    Ok(Ok(Brought { identity, tokens, account }))
+}
+
+/// Whose account it is, as the product says, where not the link named it.
+async fn product_account_of(
+    hub: &Hub,
+    id: SignInId,
+    request: &Request,
+    identity: &Identity,
+) -> Result<Result<Option<ProductAccount>, FailureReason>> {
+    if request.client().is_some() {
+        return Ok(Ok(None));
+    }
+    match hub.product.account_of(identity.person, &Profile::from(identity), hub.clock.now()).await {
+        Ok(Some(account)) => Ok(Ok(Some(product_account(hub, id, &account, None).await?))),
+        Ok(None) => Ok(Ok(None)),
+        Err(error) => {
+            tracing::warn!("The product does not say whose account a person's is: {error}");
+            Ok(Err(FailureReason::ProductUnavailable))
+        }
+    }
 }
 
 /// Where the ID token has no e-mail: what the directory has, never verified. Missing is no obstacle.
@@ -176,7 +207,7 @@ async fn directory_email(hub: &Hub, access: &SecretString) -> Option<String> {
 
 /// Tokens into the vault, then the event; and where that completes the sign-in, all that follows from it.
 async fn keep(hub: &Hub, id: SignInId, attempt: u32, before: &SignIn, brought: Brought) -> Result<Outcome> {
-    let Brought { identity, tokens } = brought;
+    let Brought { identity, tokens, account } = brought;
     match hub.custody.put_tokens(id, 1, u64::from(attempt), &tokens).await {
         Ok(()) => {}
         Err(VaultError::Superseded) => return Ok(Outcome::Refused(sign_in::Refusal::StaleAttempt)),
@@ -190,7 +221,7 @@ async fn keep(hub: &Hub, id: SignInId, attempt: u32, before: &SignIn, brought: B
         profile: seal(hub, &KeyName::SignIn(id), &place(&stream(id), "profile"), &profile).await?,
         scopes: tokens.scopes,
         expires_at: tokens.expires_at,
-        account: None,
+        account,
         now: hub.clock.now(),
     };
     let context = in_browser(id, before).of_tenant(identity.person.tenant);

@@ -19,6 +19,7 @@ use crate::{
     commands::{Context, Done},
     hub::Hub,
     metrics::SignInOutcome,
+    services::consent,
 };
 
 /// What follows from the end of a sign-in: where it was completed, the account is linked, then the person; and what is of
@@ -75,6 +76,9 @@ async fn link(
         }
     }
     let after = link_person(hub, id, authorized, person_key, &context, &plain.profile).await?;
+    if let Some(grant) = &authorized.grant {
+        consent::grant(hub, id, person.tenant, &grant.scopes).await?;
+    }
     if let Some(former) = after.grant.filter(|grant| grant.id == id).and_then(|grant| grant.former) {
         hub.tokens.forget(former);
         hub.custody.destroy_tokens(former).await?;

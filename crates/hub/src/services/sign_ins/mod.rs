@@ -7,6 +7,7 @@
 mod authorize;
 mod finish;
 mod in_chat;
+mod password;
 
 use anyhow::{Context as _, Result};
 use custody::{KeyName, Place, SignInPurpose};
@@ -27,6 +28,7 @@ use uuid::Uuid;
 pub use authorize::{Answer, Outcome, authorize};
 pub use finish::{finish, lapse};
 pub use in_chat::{CodeTried, InChat, as_code, begin_in_chat, try_code};
+pub use password::{Shown, Tried, code, shown, try_password};
 
 use crate::{
     commands::{Context, Failure, Loaded},
@@ -39,9 +41,10 @@ use crate::{
 pub const CALLBACK: &str = "/sign-in/callback";
 
 /// The fields of a sign-in's events that are sealed under its own key: the person's name in Teams, and the account that the
-/// product named.
+/// product named, with what it calls its user.
 const NAME: &str = "name";
 const PRODUCT_ACCOUNT: &str = "product-account";
+const PRODUCT_NAME: &str = "product-name";
 
 /// The redirect URI to be registered at Microsoft.
 pub fn redirect_uri(public_url: &Url) -> Url {

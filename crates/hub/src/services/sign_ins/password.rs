@@ -1,0 +1,202 @@
+//! The product's own password, typed on the panel.
+//!
+//! **Invariant.** A try is recorded, against every limit that it counts for, before anybody is asked whether it is right.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use custody::KeyName;
+use domain::{
+    CommandId, Diagnosis, PersonId, SignInId,
+    attempts::{self, Attempts, Try},
+    sign_in::{self, Command, FailureReason, Method, ProductAccount, Refusal, Request, SignIn},
+};
+use secrecy::ExposeSecret as _;
+use uuid::Uuid;
+
+use super::{PRODUCT_ACCOUNT, PRODUCT_NAME, in_browser, lets_in, place, seal, stream};
+use crate::{
+    commands::{Context, Failure},
+    hub::Hub,
+    metrics::SignInOutcome,
+    services::passwords::{Typed, Verdict},
+};
+
+/// What becomes of the browser now.
+pub enum Tried {
+    /// There is a code to be typed in the chat.
+    Provisional,
+    Failed(FailureReason),
+    Refused(Refusal),
+}
+
+/// What a try counts against: a stream, and how many it may have.
+struct Limit {
+    stream: Uuid,
+    tries_max: usize,
+}
+
+/// Tries a password in this browser. The address counts only where it can be believed.
+pub async fn try_password(
+    hub: &Hub,
+    id: SignInId,
+    browser_hash: String,
+    address: Option<IpAddr>,
+    typed: Typed,
+) -> Result<Tried> {
+    let before = hub.commands.load::<SignIn>(id).await?.state;
+    let person = before.request.as_ref().and_then(Request::of_bot).map(|by| by.person);
+    let Some(person) = person.filter(|_| hub.config.password.is_on()) else {
+        return Ok(Tried::Refused(Refusal::NotOffered));
+    };
+    let limits = limits(hub, person, typed.name.expose_secret(), address);
+    // Whoever goes on beyond the limit leaves no more traces than up to it.
+    for limit in &limits {
+        let made = hub.commands.load::<Attempts>(limit.stream).await?.state.tries.len();
+        if made >= limit.tries_max {
+            return Ok(Tried::Failed(FailureReason::TooManyAttempts));
+        }
+    }
+    let context = in_browser(id, &before).of_tenant(person.tenant);
+    let now = hub.clock.now();
+    let choose = Command::Choose { method: Method::Password, browser_hash, now };
+    let command_id = CommandId::new(format!("choose/{}", hub.ids.uuid()));
+    let done = match hub.commands.execute::<SignIn>(id, &command_id, &context, choose).await {
+        Ok(done) => done,
+        Err(Failure::Refused(refusal)) => return Ok(Tried::Refused(refusal)),
+        Err(error) => return Err(error.into()),
+    };
+    let this = Try { sign_in: id, attempt: done.after().state.current_attempt() };
+    let why = match verdict(hub, person, &limits, this, typed, &context).await? {
+        Ok(account) => return accept(hub, this, account, &limits, &context).await,
+        Err(why) => why,
+    };
+    let command = Command::Fail { attempt: this.attempt, why, diagnosis: Diagnosis::default(), came: None };
+    let command_id = CommandId::new(format!("fail/{}", this.attempt));
+    hub.commands.execute::<SignIn>(id, &command_id, &context, command).await?;
+    hub.metrics.sign_in(SignInOutcome::Failed);
+    Ok(Tried::Failed(why))
+}
+
+/// What this try counts against in the present stretch of time.
+fn limits(hub: &Hub, person: PersonId, name: &str, address: Option<IpAddr>) -> Vec<Limit> {
+    let config = &hub.config.password;
+    let now_us = u64::try_from(hub.clock.now().as_micros()).unwrap_or_default();
+    let stretch_us = u64::try_from(config.stretch.as_micros()).unwrap_or(u64::MAX);
+    let limit = |kind: &str, whose: &str, tries_max| Limit {
+        stream: hub.custody.name_attempts(kind, whose, now_us / stretch_us),
+        tries_max,
+    };
+    let of_person = limit("person", &person.to_string(), config.tries_per_person);
+    let of_account = limit("account", &name.trim().to_lowercase(), config.tries_per_account);
+    let of_address = address.map(|at| limit("address", &at.to_string(), config.tries_per_address));
+    [of_person, of_account].into_iter().chain(of_address).collect()
+}
+
+/// Counts the try, and asks whether it is right.
+async fn verdict(
+    hub: &Hub,
+    person: PersonId,
+    limits: &[Limit],
+    this: Try,
+    typed: Typed,
+    context: &Context,
+) -> Result<Result<ProductAccount, FailureReason>> {
+    if !lets_in(hub, None, person.tenant).await? {
+        return Ok(Err(FailureReason::TenantNotAdmitted));
+    }
+    let command_id = CommandId::new(format!("try/{}/{}", this.sign_in, this.attempt));
+    for Limit { stream, tries_max } in limits {
+        let make = attempts::Command::Make { this, tries_max: *tries_max };
+        match hub.commands.execute::<Attempts>(stream, &command_id, context, make).await {
+            Ok(_) => {}
+            Err(Failure::Refused(attempts::Refusal::TooMany)) => {
+                return Ok(Err(FailureReason::TooManyAttempts));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (account, name) = match hub.passwords.check(person, typed, hub.clock.now()).await {
+        Verdict::Right { account, name } => (account, name),
+        Verdict::Wrong => return Ok(Err(FailureReason::WrongPassword)),
+        Verdict::SecondFactorWanted => return Ok(Err(FailureReason::SecondFactorRequired)),
+        Verdict::Unavailable => return Ok(Err(FailureReason::ProductUnavailable)),
+    };
+    Ok(Ok(product_account(hub, this.sign_in, &account, name.as_deref()).await?))
+}
+
+/// The account as it stands in events until it is known whose it is.
+pub(super) async fn product_account(
+    hub: &Hub,
+    id: SignInId,
+    account: &domain::AccountId,
+    name: Option<&str>,
+) -> Result<ProductAccount> {
+    let (key, stream) = (KeyName::SignIn(id), stream(id));
+    let sealed = seal(hub, &key, &place(&stream, PRODUCT_ACCOUNT), account.as_str().as_bytes()).await?;
+    let name = match name {
+        Some(name) => Some(seal(hub, &key, &place(&stream, PRODUCT_NAME), name.as_bytes()).await?),
+        None => None,
+    };
+    Ok(ProductAccount { hash: hub.custody.name_account(account), account: sealed, name })
+}
+
+async fn accept(
+    hub: &Hub,
+    this: Try,
+    account: ProductAccount,
+    limits: &[Limit],
+    context: &Context,
+) -> Result<Tried> {
+    let Try { sign_in: id, attempt } = this;
+    let command = Command::AcceptPassword { attempt, account, now: hub.clock.now() };
+    let command_id = CommandId::new(format!("accept/{attempt}"));
+    match hub.commands.execute::<SignIn>(id, &command_id, context, command).await {
+        Ok(_) => hub.metrics.sign_in(SignInOutcome::Provisional),
+        Err(Failure::Refused(refusal)) => return Ok(Tried::Refused(refusal)),
+        Err(error) => return Err(error.into()),
+    }
+    let command_id = CommandId::new(format!("right/{id}/{attempt}"));
+    for Limit { stream, .. } in limits {
+        let succeed = attempts::Command::Succeed { this };
+        hub.commands.execute::<Attempts>(stream, &command_id, context, succeed).await?;
+    }
+    Ok(Tried::Provisional)
+}
+
+/// What the panel shows of a sign-in that the bot began.
+pub struct Shown {
+    /// The person's name in Teams.
+    pub name: String,
+    /// The person's tenant.
+    pub organisation: String,
+    /// What the product calls its user, once a password was right.
+    pub account: Option<String>,
+}
+
+/// `None` where the bot did not begin it, or its key is destroyed.
+pub async fn shown(hub: &Hub, id: SignInId, state: &SignIn) -> Result<Option<Shown>> {
+    let Some(by) = state.request.as_ref().and_then(Request::of_bot) else { return Ok(None) };
+    let stream = stream(id);
+    let unseal =
+        async |field, sealed: &domain::Sealed| match hub.custody.unseal(&place(&stream, field), sealed).await
+        {
+            Ok(plain) => Ok(Some(String::from_utf8_lossy(&plain).into_owned())),
+            Err(custody::UnsealError::Destroyed) => Ok(None),
+            Err(error) => Err(error),
+        };
+    let Some(name) = unseal(super::NAME, &by.name).await? else { return Ok(None) };
+    let account = match state.authorized.as_ref().and_then(|authorized| authorized.account.as_ref()) {
+        Some(ProductAccount { name: Some(name), .. }) => unseal(PRODUCT_NAME, name).await?,
+        Some(ProductAccount { account, .. }) => unseal(PRODUCT_ACCOUNT, account).await?,
+        None => None,
+    };
+    Ok(Some(Shown { name, organisation: by.person.tenant.to_string(), account }))
+}
+
+/// The code that confirms what the latest attempt of this sign-in brought by a password; `None` where there is none.
+pub fn code(hub: &Hub, id: SignInId, state: &SignIn) -> Option<secrecy::SecretString> {
+    let provisional = state.stage == sign_in::Stage::Provisional;
+    let authorized = state.authorized.as_ref().filter(|it| provisional && it.grant.is_none())?;
+    (authorized.attempt == state.current_attempt()).then(|| hub.custody.typed_code(id, authorized.attempt))
+}

@@ -1,0 +1,167 @@
+//! The login panel: who types `login` to the bot, and the ways in from there.
+
+use chancery::services::sign_ins::CodeTried;
+use serde_json::{Value, json};
+
+use crate::harness::{
+    World,
+    browser::Browser,
+    microsoft::{ADA, BRUNO, EMEKA},
+    panel::{Endpoint, PASSWORD},
+};
+
+#[tokio::test]
+async fn the_panel_names_the_person_and_offers_both_ways_and_looking_changes_nothing() {
+    let world = World::with_passwords(&[("PRODUCT__NAME", "Goals")]).await;
+    let link = world.login(ADA).await;
+    let before = world.events().await.len();
+    let page = Browser::new().get(link.url.as_str()).await;
+    for text in
+        ["Name of ada@", &world.person(ADA).tenant.to_string(), "Sign in with Office 365", "Goals password"]
+    {
+        assert!(page.text.contains(text), "{text} in {}", page.text);
+    }
+    assert!(page.text.contains("/consent/"), "an administrator's approval is always offered");
+    assert_eq!(world.events().await.len(), before);
+}
+
+#[tokio::test]
+async fn office_365_links_the_person_with_tokens_and_without_an_account() {
+    let world = World::with_passwords(&[]).await;
+    let link = world.login(ADA).await;
+    let page = Browser::new().sign_in(link.url.as_str(), ADA).await;
+    assert_eq!(page.title(), "You are connected", "{}", page.text);
+    let events = world.events().await;
+    assert!(events.iter().any(|event| event.name == "connection.token-issued.v1"));
+    assert!(!events.iter().any(|event| event.name == "account.linked.v1"));
+}
+
+#[tokio::test]
+async fn a_password_counts_once_its_code_was_typed_in_the_same_chat_by_the_same_person() {
+    let world = World::with_passwords(&[]).await;
+    let link = world.login(ADA).await;
+    let mut browser = Browser::new();
+    let page = browser.type_password(link.url.as_str(), "Ada", PASSWORD).await;
+    assert_eq!(page.title(), "One more step", "{}", page.text);
+    assert!(page.text.contains("Only if you typed login as Name of ada@contoso.example"));
+    let code = page.typed_code().unwrap();
+    assert_eq!(world.recorded("account.linked.v1").await, 0, "nothing counts yet");
+
+    assert_eq!(world.type_code(BRUNO, &code).await, CodeTried::NothingOpen);
+    assert_eq!(world.type_code_in("a:another-chat", ADA, &code).await, CodeTried::NothingOpen);
+    assert_eq!(world.type_code(ADA, "ZZZZ ZZZZ").await, CodeTried::Wrong { left: 4 });
+    assert_eq!(world.type_code(ADA, &code.to_lowercase()).await, CodeTried::Linked);
+    assert_eq!(world.type_code(ADA, &code).await, CodeTried::Linked, "said twice, done once");
+    assert_eq!(browser.get(link.url.as_str()).await.title(), "You are connected");
+
+    let events = world.events().await;
+    let count = |name: &str| events.iter().filter(|event| event.name == name).count();
+    assert_eq!((count("account.linked.v1"), count("connection.linked.v1")), (1, 1));
+    assert_eq!(count("connection.token-issued.v1"), 0);
+    let person = world.person(ADA);
+    let path = format!("/v1/tenants/{}/connections/{}", person.tenant, person.object_id);
+    let head = world.hub().position(world.hub().store.head().await.unwrap());
+    let shown = world.api.get(&format!("{path}?after={head}")).await;
+    assert_eq!(shown.body["status"], "linked", "{shown:?}");
+}
+
+#[tokio::test]
+async fn the_tokens_of_who_signed_in_at_microsoft_stay_when_a_password_links_another_account() {
+    let world = World::with_passwords(&[]).await;
+    world.link("u-7", ADA).await;
+    let link = world.login(ADA).await;
+    let page = Browser::new().type_password(link.url.as_str(), "ada", PASSWORD).await;
+    assert_eq!(world.type_code(ADA, &page.typed_code().unwrap()).await, CodeTried::Linked);
+    world.deliver("u-7", "Still by Graph.").await;
+    world.deliver("u-1001", "And so for the other account.").await;
+}
+
+#[tokio::test]
+async fn the_product_checks_passwords_itself_and_may_want_a_second_factor() {
+    let endpoint = Endpoint::start().await;
+    let world = World::with(&[
+        ("PASSWORD__KIND", "endpoint"),
+        ("PASSWORD__ENDPOINT_URL", &endpoint.url),
+        ("PASSWORD__ENDPOINT_SECRET", "shared"),
+    ])
+    .await;
+    let link = world.login(ADA).await;
+    let url = link.url.as_str();
+    let mut browser = Browser::new();
+    endpoint.answers(200, r#"{"result":"second_factor"}"#);
+    let page = browser.type_password(url, "ada@goals", "pw").await;
+    assert!(page.text.contains("name=\"second_factor\""), "{}", page.text);
+    assert!(endpoint.signed_with("shared"));
+
+    endpoint.answers(200, r#"{"result":"ok","account":"u-9","display_name":"Ada of Goals"}"#);
+    let fields = [("name", "ada@goals"), ("password", "pw"), ("second_factor", "123456")];
+    assert_eq!(browser.submit(url, "password", &fields).await.status, 303);
+    let page = browser.get(url).await;
+    assert!(page.text.contains("Ada of Goals"), "{}", page.text);
+    let person = world.person(ADA);
+    let question = json!({
+        "name": "ada@goals", "password": "pw", "second_factor": "123456",
+        "tenant": person.tenant, "object_id": person.object_id,
+    });
+    assert_eq!(endpoint.asked()[1], question);
+    assert_eq!(world.type_code(ADA, &page.typed_code().unwrap()).await, CodeTried::Linked);
+}
+
+#[tokio::test]
+async fn after_office_365_the_product_says_whose_account_it_is_but_not_by_an_unverified_email() {
+    let endpoint = Endpoint::start().await;
+    let world = World::with(&[("PRODUCT__ACCOUNT_URL", &endpoint.url), ("PRODUCT__SECRET", "shared")]).await;
+    for (answer, accounts) in [
+        (r#"{"account":null}"#, 0),
+        (r#"{"account":"u-1","found_by":"email"}"#, 0),
+        (r#"{"account":"u-1"}"#, 0),
+        (r#"{"account":"u-1","found_by":"person"}"#, 1),
+    ] {
+        endpoint.answers(200, answer);
+        let link = world.login(ADA).await;
+        let page = Browser::new().sign_in(link.url.as_str(), ADA).await;
+        assert_eq!(page.title(), "You are connected", "{answer}");
+        assert_eq!(world.recorded("account.linked.v1").await, accounts, "{answer}");
+    }
+    let asked = endpoint.asked();
+    assert_eq!((&asked[0]["email"], &asked[0]["email_verified"]), (&json!(ADA), &Value::from(false)));
+    assert!(endpoint.signed_with("shared"));
+
+    endpoint.answers(500, "");
+    let link = world.login(EMEKA).await;
+    let page = Browser::new().sign_in(link.url.as_str(), EMEKA).await;
+    assert_eq!(page.title(), "You are not connected yet", "{}", page.text);
+    endpoint.answers(200, r#"{"account":"u-1","found_by":"person"}"#);
+    let page = Browser::new().sign_in(world.login(EMEKA).await.url.as_str(), EMEKA).await;
+    assert!(page.text.contains("connected to somebody else"), "one account is one person: {}", page.text);
+}
+
+#[tokio::test]
+async fn an_administrator_approves_and_the_next_sign_in_shows_that_it_was_so() {
+    let world = World::with_passwords(&[]).await;
+    world.microsoft.deny("token.code", 90_094);
+    let link = world.login(ADA).await;
+    let mut person = Browser::new();
+    let authorize = person.press(link.url.as_str()).await;
+    let callback = person.at_microsoft(&authorize, &[("person", ADA), ("consent", "accept")]).await;
+    let page = person.get(&callback).await;
+    assert!(page.text.contains("administrator to approve"), "{}", page.text);
+    assert_eq!(world.recorded("tenant.consent-awaited.v1").await, 1);
+
+    let panel = person.get(link.url.as_str()).await;
+    let consent = format!("{}{}", world.url, panel.consent_link());
+    let mut admin = Browser::new();
+    let page = admin.get(&consent).await;
+    let token = page.csrf().unwrap();
+    let pressed = admin.post(&consent, &[("csrf", &token)]).await;
+    assert_eq!(pressed.status, 303, "{}", pressed.text);
+    let back = admin.at_microsoft(&pressed.location.unwrap(), &[("consent", "accept")]).await;
+    assert_eq!(world.recorded("tenant.consent-granted.v1").await, 0);
+    for _ in 0..2 {
+        assert_eq!(admin.get(&back).await.title(), "Thank you");
+    }
+    assert_eq!(world.recorded("tenant.consent-reported.v1").await, 1, "one visit is reported once");
+
+    assert_eq!(person.sign_in(link.url.as_str(), ADA).await.title(), "You are connected");
+    assert_eq!(world.recorded("tenant.consent-granted.v1").await, 1);
+}

@@ -1,0 +1,103 @@
+//! Who types `login` in Teams, and a product that checks passwords.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{Router, http::StatusCode, response::IntoResponse as _, routing::post};
+use chancery::services::sign_ins::{self, CodeTried, InChat, Invitation};
+use eventstoredb_server::{Cost, PasswordHash};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{World, api::drawn};
+
+pub(crate) const CHAT: &str = "a:chat-with-the-bot";
+pub(crate) const PASSWORD: &str = "correct-horse";
+
+impl World {
+    /// A hub with a file of passwords: `ada` has `u-1001`, `bruno` has `u-1002`.
+    pub(crate) async fn with_passwords(overrides: &[(&str, &str)]) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
+        let line = |name: &str, account: &str| {
+            format!("{name} {account} {}\n", PasswordHash::of(PASSWORD, [1; 16], Cost::Drawn).as_str())
+        };
+        std::fs::write(&file, line("ada", "u-1001") + &line("bruno", "u-1002")).unwrap();
+        let path = file.to_str().unwrap();
+        let own = [("PASSWORD__KIND", "file"), ("PASSWORD__FILE", path)];
+        Self::with(&[own.as_slice(), overrides].concat()).await
+    }
+
+    /// The person types `login` to the bot.
+    pub(crate) async fn login(&self, upn: &str) -> Invitation {
+        self.login_by(upn, Uuid::parse_str(&drawn()).unwrap()).await
+    }
+
+    pub(crate) async fn login_by(&self, upn: &str, activity: Uuid) -> Invitation {
+        let chat = InChat {
+            person: self.person(upn),
+            conversation_id: CHAT.to_owned(),
+            name: format!("Name of {upn}"),
+            locale: None,
+            activity,
+        };
+        sign_ins::begin_in_chat(self.hub(), chat).await.unwrap()
+    }
+
+    /// The person types a code to the bot.
+    pub(crate) async fn type_code(&self, upn: &str, code: &str) -> CodeTried {
+        self.type_code_in(CHAT, upn, code).await
+    }
+
+    pub(crate) async fn type_code_in(&self, chat: &str, upn: &str, code: &str) -> CodeTried {
+        let code = sign_ins::as_code(code).unwrap();
+        let cause = Uuid::parse_str(&drawn()).unwrap();
+        sign_ins::try_code(self.hub(), self.person(upn), chat, &code, cause).await.unwrap()
+    }
+}
+
+/// A product's endpoint: what it was asked, and what it answers.
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
+    asked: Arc<Mutex<Vec<(axum::http::HeaderMap, Vec<u8>)>>>,
+    answer: Arc<Mutex<(StatusCode, String)>>,
+}
+
+impl Endpoint {
+    pub(crate) async fn start() -> Self {
+        let asked: Arc<Mutex<Vec<_>>> = Arc::default();
+        let answer = Arc::new(Mutex::new((StatusCode::OK, String::new())));
+        let (seen, says) = (asked.clone(), answer.clone());
+        let handler = async move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
+            seen.lock().unwrap().push((headers, body.to_vec()));
+            let (status, text): (StatusCode, String) = says.lock().unwrap().clone();
+            if text == "silence" {
+                std::future::pending::<()>().await;
+            }
+            let location = [("location", "http://127.0.0.1:9/elsewhere")];
+            (status, location, text).into_response()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let router = Router::new().route("/", post(handler));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, asked, answer }
+    }
+
+    pub(crate) fn answers(&self, status: u16, text: &str) {
+        *self.answer.lock().unwrap() = (StatusCode::from_u16(status).unwrap(), text.to_owned());
+    }
+
+    /// The questions, oldest first.
+    pub(crate) fn asked(&self) -> Vec<Value> {
+        self.asked.lock().unwrap().iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
+    }
+
+    /// Whether the last question was signed with this secret.
+    pub(crate) fn signed_with(&self, secret: &str) -> bool {
+        let asked = self.asked.lock().unwrap();
+        let (headers, body) = asked.last().unwrap();
+        let text = |name: &str| headers[name].to_str().unwrap();
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+        let signed = [text("chancery-timestamp").as_bytes(), b".", body].concat();
+        text("chancery-signature") == format!("v1={}", hex::encode(ring::hmac::sign(&key, &signed)))
+    }
+}
