@@ -2,7 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::{Router, http::StatusCode, response::IntoResponse as _, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse as _,
+    routing::post,
+};
 use chancery::services::sign_ins::{self, CodeTried, InChat, Invitation};
 use eventstoredb_server::{Cost, PasswordHash};
 use serde_json::Value;
@@ -54,19 +60,22 @@ impl World {
     }
 }
 
+/// What came with a question, and the question.
+type Asked = (HeaderMap, Vec<u8>);
+
 /// A product's endpoint: what it was asked, and what it answers.
 pub(crate) struct Endpoint {
     pub(crate) url: String,
-    asked: Arc<Mutex<Vec<(axum::http::HeaderMap, Vec<u8>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     answer: Arc<Mutex<(StatusCode, String)>>,
 }
 
 impl Endpoint {
     pub(crate) async fn start() -> Self {
-        let asked: Arc<Mutex<Vec<_>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let answer = Arc::new(Mutex::new((StatusCode::OK, String::new())));
         let (seen, says) = (asked.clone(), answer.clone());
-        let handler = async move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
+        let handler = async move |headers: HeaderMap, body: Bytes| {
             seen.lock().unwrap().push((headers, body.to_vec()));
             let (status, text): (StatusCode, String) = says.lock().unwrap().clone();
             if text == "silence" {

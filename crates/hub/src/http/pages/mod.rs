@@ -180,10 +180,9 @@ async fn password(
     let proxies = &hub.config.server.trusted_proxies;
     let address = (!proxies.is_empty()).then(|| address::network_of(peer.ip(), &headers, proxies));
     match sign_ins::try_password(&hub, id, hash(&browser), address, typed).await {
-        // The page is asked for anew, so that loading it again types nothing again.
-        Ok(Tried::Provisional) => redirect(&again),
         Ok(Tried::Failed(why @ FailureReason::TooManyAttempts)) => Said::Failed(why, again).page(&hub),
-        Ok(Tried::Failed(_)) => redirect(&again),
+        // The page is asked for anew, so that loading it again types nothing again.
+        Ok(Tried::Provisional | Tried::Failed(_)) => redirect(&again),
         Ok(Tried::Refused(refusal)) => Said::from(refusal).page(&hub),
         Err(error) => broken(&hub, &error),
     }

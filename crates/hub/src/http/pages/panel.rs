@@ -18,7 +18,6 @@ const TITLE: &str = "Connect Microsoft Teams";
 
 /// Both ways in, side by side.
 pub(super) fn panel(hub: &Hub, state: &SignIn, person: &Shown, link: &str, csrf: &str) -> Response {
-    let password = hub.config.password.is_on();
     let page = html! {
         (for_whom(person))
         @if let Some(why) = state.last_failure { p.note role="alert" { (failure_text(why)) } }
@@ -31,7 +30,7 @@ pub(super) fn panel(hub: &Hub, state: &SignIn, person: &Shown, link: &str, csrf:
                     button type="submit" { "Sign in with Office 365" }
                 }
             }
-            @if password { (password_form(hub, state, link, csrf)) }
+            @if person.password { (password_form(hub, state, link, csrf)) }
         }
         @if let Some(by) = state.request.as_ref().and_then(Request::of_bot) {
             p.small {

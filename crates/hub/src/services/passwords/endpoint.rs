@@ -1,7 +1,7 @@
 //! Passwords that the product checks itself, asked by a signed request; `docs/PRODUCT.md` describes it for its makers.
 
 use domain::{PersonId, Timestamp};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{Typed, Verdict};
@@ -45,7 +45,7 @@ impl Endpoint {
         let question = Question {
             name: typed.name.expose_secret(),
             password: typed.password.expose_secret(),
-            second_factor: typed.second_factor.as_ref().map(|code| code.expose_secret()),
+            second_factor: typed.second_factor.as_ref().map(SecretString::expose_secret),
             tenant: person.tenant.to_string(),
             object_id: person.object_id.to_string(),
         };

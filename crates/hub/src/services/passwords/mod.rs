@@ -42,7 +42,7 @@ pub enum Verdict {
 pub enum Passwords {
     Nobody,
     File(file::File),
-    Endpoint(endpoint::Endpoint),
+    Endpoint(Box<endpoint::Endpoint>),
 }
 
 impl Passwords {
@@ -50,7 +50,9 @@ impl Passwords {
         match &config.password.check {
             PasswordCheck::None => Self::Nobody,
             PasswordCheck::File(path) => Self::File(file::File::new(path.clone())),
-            PasswordCheck::Endpoint(endpoint) => Self::Endpoint(endpoint::Endpoint::new(product, endpoint)),
+            PasswordCheck::Endpoint(endpoint) => {
+                Self::Endpoint(Box::new(endpoint::Endpoint::new(product, endpoint)))
+            }
         }
     }
 

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use anyhow::Result;
 use custody::KeyName;
 use domain::{
-    CommandId, Diagnosis, PersonId, SignInId,
+    CommandId, Diagnosis, PersonId, SignInId, TenantId,
     attempts::{self, Attempts, Try},
     sign_in::{self, Command, FailureReason, Method, ProductAccount, Refusal, Request, SignIn},
+    tenant::Tenant,
 };
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -30,6 +31,12 @@ pub enum Tried {
     Refused(Refusal),
 }
 
+/// Whether people of this tenant may come by a password: somebody checks it, and the tenant does not want it otherwise.
+async fn takes_passwords(hub: &Hub, tenant: TenantId) -> Result<bool> {
+    let policy = hub.commands.load::<Tenant>(tenant).await?.state.policy;
+    Ok(hub.config.password.is_on() && policy.password != Some(false))
+}
+
 /// What a try counts against: a stream, and how many it may have.
 struct Limit {
     stream: Uuid,
@@ -46,9 +53,10 @@ pub async fn try_password(
 ) -> Result<Tried> {
     let before = hub.commands.load::<SignIn>(id).await?.state;
     let person = before.request.as_ref().and_then(Request::of_bot).map(|by| by.person);
-    let Some(person) = person.filter(|_| hub.config.password.is_on()) else {
+    let Some(person) = person else { return Ok(Tried::Refused(Refusal::NotOffered)) };
+    if !takes_passwords(hub, person.tenant).await? {
         return Ok(Tried::Refused(Refusal::NotOffered));
-    };
+    }
     let limits = limits(hub, person, typed.name.expose_secret(), address);
     // Whoever goes on beyond the limit leaves no more traces than up to it.
     for limit in &limits {
@@ -172,6 +180,8 @@ pub struct Shown {
     pub organisation: String,
     /// What the product calls its user, once a password was right.
     pub account: Option<String>,
+    /// Whether a password is offered.
+    pub password: bool,
 }
 
 /// `None` where the bot did not begin it, or its key is destroyed.
@@ -191,7 +201,8 @@ pub async fn shown(hub: &Hub, id: SignInId, state: &SignIn) -> Result<Option<Sho
         Some(ProductAccount { account, .. }) => unseal(PRODUCT_ACCOUNT, account).await?,
         None => None,
     };
-    Ok(Some(Shown { name, organisation: by.person.tenant.to_string(), account }))
+    let (tenant, password) = (by.person.tenant, takes_passwords(hub, by.person.tenant).await?);
+    Ok(Some(Shown { name, organisation: tenant.to_string(), account, password }))
 }
 
 /// The code that confirms what the latest attempt of this sign-in brought by a password; `None` where there is none.
