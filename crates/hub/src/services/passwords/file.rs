@@ -145,11 +145,11 @@ mod tests {
         let whole = line("ada", "u-1", "one");
         for (text, problem) in [
             (format!("{whole}ada"), "line 2 is not"),
-            ("ada u-1 password".to_owned(), "line 1 is not"),
+            ("ada u-1 typed-in-clear".to_owned(), "line 1 is not"),
             (format!("{whole}{whole}"), "line 2 has a name"),
         ] {
             let error = read_file(file(&text).path()).err().unwrap().to_string();
-            assert!(error.contains(problem) && !error.contains("password"), "{error}");
+            assert!(error.contains(problem) && !error.contains("clear"), "{error}");
         }
     }
 }
