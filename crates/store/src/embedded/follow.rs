@@ -1,11 +1,11 @@
-//! Following: reading pages up to the head, then sleeping until the writer has moved it.
+//! Following: reading pages up to the head, from memory where they are there, then sleeping until the writer has moved it.
 
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::sync::watch;
 
-use super::{closed, reader::Readers};
+use super::{closed, reader::Readers, tail::Tail};
 use crate::{Filter, Page, Position, StoreError};
 
 /// Events of a page at most.
@@ -13,6 +13,7 @@ const PAGE: usize = 1024;
 
 struct Follower {
     readers: Arc<Readers>,
+    tail: Arc<Tail>,
     head: watch::Receiver<Position>,
     filter: Arc<Filter>,
     after: Position,
@@ -30,11 +31,12 @@ enum State {
 
 pub(super) fn follow(
     readers: Arc<Readers>,
+    tail: Arc<Tail>,
     head: watch::Receiver<Position>,
     after: Position,
     filter: Filter,
 ) -> BoxStream<'static, Result<Page, StoreError>> {
-    let follower = Follower { readers, head, filter: Arc::new(filter), after, state: State::Reading };
+    let follower = Follower { readers, tail, head, filter: Arc::new(filter), after, state: State::Reading };
     stream::unfold(follower, |mut follower| async {
         let page = follower.next().await?;
         if page.is_err() {
@@ -69,7 +71,10 @@ impl Follower {
     }
 
     async fn read(&mut self) -> Result<Page, StoreError> {
-        let page = self.readers.page(self.after, Arc::clone(&self.filter), PAGE).await?;
+        let page = match self.tail.page(self.after, &self.filter, PAGE) {
+            Some(page) => page,
+            None => self.readers.page(self.after, Arc::clone(&self.filter), PAGE).await?,
+        };
         self.after = page.upto;
         self.state = match (page.at_head, page.events.is_empty()) {
             (false, _) => State::Reading,

@@ -88,6 +88,7 @@ impl Group<'_> {
             return Ok(());
         };
         let first = first.max(count.map_or(0, |count| (last + 1).saturating_sub(count)));
+        self.shortened = true;
         let mut delete =
             self.connection.prepare_cached("DELETE FROM events WHERE stream = ?1 AND revision < ?2")?;
         delete.execute((stream.as_str(), sql(first.min(last))))?;
@@ -214,6 +215,22 @@ mod tests {
         second.append(&stream, Expected::Revision(2), vec![secret(3, 64)]).await.unwrap();
         let left = second.read_stream(&stream, Direction::Forward, 0, 9).await.unwrap();
         assert_eq!(left.iter().map(|event| event.revision).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_was_let_go_of_is_shown_to_no_follower() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let (kept, other) = (StreamName::new("thing-1"), StreamName::new("other-1"));
+        store.keep_newest(&kept, 1).await.unwrap();
+        store.append(&other, Expected::NoStream, vec![secret(9, 64)]).await.unwrap();
+        store.append(&kept, Expected::NoStream, vec![secret(0, 64), secret(1, 64)]).await.unwrap();
+        let shown = store.follow(Position::START, Filter::all()).next().await.unwrap().unwrap();
+        assert_eq!(shown.events.iter().map(|event| event.id.as_u128()).collect::<Vec<_>>(), [9, 1]);
+
+        store.truncate_before(&kept, 2).await.unwrap();
+        let shown = store.follow(Position::START, Filter::all()).next().await.unwrap().unwrap();
+        assert_eq!(shown.events.iter().map(|event| event.id.as_u128()).collect::<Vec<_>>(), [9]);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The store that needs no server: one `SQLite` file in the data directory.
 //!
 //! One thread writes, in groups (`writer`); a few connections read (`reader`); followers sleep on the head
-//! (`follow`). The file is described in `schema`.
+//! (`follow`), and are shown the newest events from memory (`tail`). The file is described in `schema`.
 //!
 //! **Invariant.** One process owns the data directory for as long as the store is open. The lock is the operating
 //! system's, so it goes with the process however that ends.
@@ -13,6 +13,7 @@ mod reader;
 mod recent;
 mod schema;
 mod snapshot;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -34,6 +35,7 @@ pub use self::snapshot::{Snapshot, SnapshotError};
 use self::{
     keeping::Keep,
     reader::Readers,
+    tail::Tail,
     writer::{Answer, Job, Work, Writer},
 };
 use crate::{
@@ -88,6 +90,7 @@ pub struct EmbeddedStore {
     /// `None` only while closing.
     jobs: Option<mpsc::Sender<Job>>,
     head: watch::Receiver<Position>,
+    tail: Arc<Tail>,
     readers: Arc<Readers>,
     writer: Option<JoinHandle<()>>,
     /// Held, never looked at. Fields are dropped in this order, and the lock goes last.
@@ -102,7 +105,7 @@ impl EmbeddedStore {
         let damaged = |source| OpenError::Damaged { file: file.clone(), source };
         let (connection, id) = schema::open(&file)?;
         let writer = Writer::new(connection).map_err(damaged)?;
-        let head = writer.head();
+        let (head, tail) = (writer.head(), writer.tail());
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
@@ -110,7 +113,7 @@ impl EmbeddedStore {
             .expect("a thread can be started");
         tracing::info!(store.id = %id, store.head = %*head.borrow(), file = %file.display(), "the event log is open");
         let readers = Arc::new(Readers::new(file, options.readers));
-        Ok(Self { id, jobs: Some(jobs), head, readers, writer: Some(writer), _lock: lock })
+        Ok(Self { id, jobs: Some(jobs), head, tail, readers, writer: Some(writer), _lock: lock })
     }
 }
 
@@ -199,7 +202,7 @@ impl EventStore for EmbeddedStore {
     }
 
     fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
-        follow::follow(Arc::clone(&self.readers), self.head.clone(), after, filter)
+        follow::follow(Arc::clone(&self.readers), Arc::clone(&self.tail), self.head.clone(), after, filter)
     }
 }
 

@@ -294,7 +294,7 @@ fn walk_back(
 }
 
 /// What has no name is what is left of an event that was let go of.
-fn is_shown(event: &RecordedRef<'_>, filter: &Filter) -> bool {
+pub(super) fn is_shown(event: &RecordedRef<'_>, filter: &Filter) -> bool {
     !event.name.is_empty() && filter.matches(event.stream)
 }
 

@@ -7,6 +7,7 @@
 
 use std::{
     cmp::Ordering,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -18,9 +19,10 @@ use super::{
     keeping::{self, Keep, Kept},
     recent::{RecentIds, Seen},
     sql,
+    tail::{self, Tail},
 };
 use crate::{
-    Append, Appended, Expected, NewEvent, Position, StoreError, StreamName, check, served::Deletion,
+    Append, Appended, Expected, NewEvent, Position, Recorded, StoreError, StreamName, check, served::Deletion,
 };
 
 /// Jobs taken into one group.
@@ -53,6 +55,8 @@ pub(super) struct Writer {
     kept: Kept,
     /// The last position that is durable. Told to followers before anyone is answered.
     head: watch::Sender<Position>,
+    /// What it wrote last.
+    tail: Arc<Tail>,
     /// The last group failed; said once, not for every group of a long outage.
     failing: bool,
 }
@@ -61,13 +65,18 @@ impl Writer {
     pub(super) fn new(connection: Connection) -> Result<Self, rusqlite::Error> {
         let last: Option<i64> =
             connection.query_row("SELECT max(position) FROM events", (), |row| row.get(0))?;
-        let head = watch::Sender::new(Position(last.map_or(0, i64::cast_unsigned)));
+        let head = Position(last.map_or(0, i64::cast_unsigned));
+        let (head, tail) = (watch::Sender::new(head), Arc::new(Tail::behind(head)));
         let (hidden, kept) = (deletion::hidden(&connection)?, keeping::kept(&connection)?);
-        Ok(Self { connection, recent: RecentIds::default(), hidden, kept, head, failing: false })
+        Ok(Self { connection, recent: RecentIds::default(), hidden, kept, head, tail, failing: false })
     }
 
     pub(super) fn head(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
+    }
+
+    pub(super) fn tail(&self) -> Arc<Tail> {
+        Arc::clone(&self.tail)
     }
 
     /// Writes until there is nobody left who could ask, then leaves one tidy file behind.
@@ -91,11 +100,15 @@ impl Writer {
     /// Commits the group and answers everyone in it.
     fn write(&mut self, group: &mut Vec<Job>) {
         match self.commit(group) {
-            Ok((answers, head)) => {
+            Ok(Written { answers, head, events }) => {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the event log can be written again");
                 }
                 self.recent.commit();
+                match events {
+                    Some(events) => self.tail.extend(events),
+                    None => self.tail.clear(head),
+                }
                 self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
                 let answered = group.drain(..).zip(answers);
                 let (keeping, others): (Vec<_>, Vec<_>) =
@@ -133,7 +146,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: &[Job]) -> Result<(Vec<Vec<Answer>>, Position), StoreError> {
+    fn commit(&mut self, group: &[Job]) -> Result<Written, StoreError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -162,6 +175,15 @@ impl Job {
     }
 }
 
+/// What came of a group.
+struct Written {
+    /// For each job.
+    answers: Vec<Vec<Answer>>,
+    head: Position,
+    /// Those that were inserted; `None` where some were let go of as well.
+    events: Option<Vec<Recorded>>,
+}
+
 /// One open transaction.
 pub(super) struct Group<'a> {
     pub(super) connection: &'a Connection,
@@ -172,6 +194,9 @@ pub(super) struct Group<'a> {
     slots: CachedStatement<'a>,
     insert: CachedStatement<'a>,
     pub(super) head: Position,
+    inserted: Vec<Recorded>,
+    /// Events were let go of.
+    pub(super) shortened: bool,
     now_us: i64,
 }
 
@@ -199,11 +224,13 @@ impl<'a> Group<'a> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
             head,
+            inserted: Vec::new(),
+            shortened: false,
             now_us: now_us(),
         })
     }
 
-    fn write(mut self, group: &[Job]) -> Result<(Vec<Vec<Answer>>, Position), rusqlite::Error> {
+    fn write(mut self, group: &[Job]) -> Result<Written, rusqlite::Error> {
         let answer = |job: &Job| match &job.work {
             Work::Append(appends) => appends.iter().map(|append| self.append(append)).collect(),
             Work::Delete(stream, expected, deletion) => {
@@ -212,7 +239,8 @@ impl<'a> Group<'a> {
             Work::Keep(stream, keep) => self.keep(stream, *keep).map(|answer| vec![answer]),
         };
         let answers = group.iter().map(answer).collect::<Result<_, _>>()?;
-        Ok((answers, self.head))
+        let events = (!self.shortened).then_some(self.inserted);
+        Ok(Written { answers, head: self.head, events })
     }
 
     /// The outer error is the file's and fails the group; the inner one is this append's own.
@@ -300,6 +328,7 @@ impl<'a> Group<'a> {
             ])?;
             self.head = place.position;
             self.recent.remember(event.id, stream, place);
+            self.inserted.push(tail::recorded(event, stream, place, self.now_us));
         }
         Ok(place)
     }
