@@ -12,8 +12,9 @@ pub trait Projection: Send + Sync + 'static {
     /// Names the files. A new shape or a new meaning of rows is a new name (`connections.v1`), hence a new file.
     const NAME: &'static str;
     const TABLES: &'static [Table];
-    /// At most one transaction in this time while events keep coming; the first one after a rest is folded at once.
-    /// Longer, more events share a transaction, and the newest wait longer to be seen.
+    /// At most one transaction in this time while events keep coming, and in up to four times as much while many come and
+    /// nobody waits for them; the first one after a rest is folded at once. Longer, more events share a transaction, and
+    /// the newest wait longer to be seen.
     const PAUSE: Duration = Duration::from_millis(20);
 
     type Key: Key;

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use store::{Page, Position, StoreError};
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,10 @@ use super::{
 };
 use crate::{EventRef, Projection};
 
+/// Events of one page for which the pause after it is doubled, and again for as many more; up to the limit. Of a row that
+/// changes several times meanwhile only the last state is written.
+const BUSY: usize = 32;
+const PAUSES_MAX: usize = 4;
 /// How long what is not our business may move us on without a write that says so. After a crash that much is read again.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// Before a store or a disk that failed is asked again; doubles up to the limit.
@@ -85,6 +89,31 @@ enum Next {
     Page(Option<Result<Page, StoreError>>),
 }
 
+/// Between two pages, so that events that come close together share a transaction.
+struct Rest {
+    /// Not before this.
+    least: tokio::time::Instant,
+    /// Only for as long as nobody waits for the read model.
+    most: tokio::time::Instant,
+}
+
+impl Rest {
+    fn after(events: usize, wrote: bool, pause: Duration) -> Self {
+        let now = tokio::time::Instant::now();
+        if !wrote {
+            return Self { least: now, most: now + pause };
+        }
+        let pauses = u32::try_from((events / BUSY).clamp(1, PAUSES_MAX)).unwrap_or(1);
+        Self { least: now + pause, most: now + pause * pauses }
+    }
+
+    async fn end(&self, awaited: &Notify) {
+        tokio::time::sleep_until(self.least).await;
+        // That nobody waits any longer is the normal end.
+        let _ = tokio::time::timeout_at(self.most, awaited.notified()).await;
+    }
+}
+
 impl<P: Projection> Worker<P> {
     fn run(mut self) {
         let mut pause = PAUSE_MIN;
@@ -133,13 +162,13 @@ impl<P: Projection> Worker<P> {
         }
         let mut written = (position, Instant::now());
         let mut pages = self.shared.store.follow(position, P::filter());
-        let mut rest = None;
+        let mut rest: Option<Rest> = None;
         let mut recent = Recent::new();
         loop {
             let next = self.runtime.block_on(async {
                 let page = async {
-                    if let Some(until) = rest {
-                        tokio::time::sleep_until(until).await;
+                    if let Some(rest) = &rest {
+                        rest.end(&self.shared.awaited).await;
                     }
                     pages.next().await
                 };
@@ -170,14 +199,15 @@ impl<P: Projection> Worker<P> {
                 page.upto,
             );
             let stop = batch.stop.take();
-            position = batch.upto;
+            let before = std::mem::replace(&mut position, batch.upto);
             let update = file.begin()?;
             let rows = fold_page(&update, &mut recent, batch)?;
             if rows.len() > 0 || written.1.elapsed() >= CHECKPOINT_EVERY && position > written.0 {
                 update.write(rows.rows(), position)?;
                 written = (position, Instant::now());
-                rest = Some(tokio::time::Instant::now() + P::PAUSE);
             }
+            let caught_up = page.at_head && position > before;
+            rest = caught_up.then(|| Rest::after(page.events.len(), rows.len() > 0, P::PAUSE));
             self.reached(position, || (rows.len() > 0).then(|| Change::Rows(rows.keys().collect())));
             recent.keep(rows);
             if let Some(stop) = stop {
