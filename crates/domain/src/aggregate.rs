@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, value::StrDeserializer},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// A stream's state and its rules.
 pub trait Aggregate: Default + Clone + Send + Sync + 'static {
@@ -43,11 +43,16 @@ pub struct Undecodable {
 /// # Panics
 /// When the event is not an enum tagged `name` and `data`: a mistake in the type, found by its first test.
 pub fn encode<E: Serialize>(event: &E) -> (String, Vec<u8>) {
-    let value = serde_json::to_value(event).expect("events serialize");
-    let Value::Object(mut fields) = value else { panic!("an event is an object of name and data") };
-    let Some(Value::String(name)) = fields.remove("name") else { panic!("an event has a name") };
-    let data = fields.remove("data").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    (name, serde_json::to_vec(&data).expect("a JSON value serializes"))
+    #[derive(Deserialize)]
+    struct Tagged<'a> {
+        name: &'a str,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+    }
+
+    let text = serde_json::to_string(event).expect("events serialize");
+    let tagged: Tagged<'_> = serde_json::from_str(&text).expect("an event is an object of name and data");
+    (tagged.name.to_owned(), tagged.data.map_or("{}", RawValue::get).into())
 }
 
 /// Reads an event of the aggregate `A` from the name and data that the store kept.
