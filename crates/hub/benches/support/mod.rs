@@ -25,10 +25,15 @@ use chancery::{
 };
 use domain::{ObjectId, PersonId, TenantId, client::Role};
 use microsoft_simulator::{Settings, Simulator, control::DialsChange, serve_simulator, simulator};
+use mimalloc::MiMalloc;
 use store::Keeping;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
+
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Where the hub listens, which its redirect URI must know before it is started.
 pub(crate) struct Place {
