@@ -6,6 +6,8 @@
 mod context;
 mod loaded;
 mod states;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashSet,
@@ -22,7 +24,7 @@ use domain::{
     aggregate::{decode, encode},
 };
 use store::{
-    Append, Appended, ContentType, Direction, EventStore, Expected, NewEvent, Position, StoreError,
+    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Position, StoreError,
     StreamName,
 };
 use uuid::Uuid;
@@ -228,12 +230,35 @@ impl Commands {
     }
 
     /// The event that began a stream, with its id, if it was begun: all there is to know of what is written once. Not
-    /// remembered.
+    /// remembered. Where it stands in the log is no more than a hint, by which it is found sooner.
+    pub async fn beginning_at<A: Aggregate>(
+        &self,
+        id: impl fmt::Display,
+        position: Position,
+    ) -> Result<Option<(Uuid, A::Event)>, LoadError> {
+        let stream = stream::<A>(id);
+        // The embedded store counts, so there is a position right before each.
+        if self.store.is_ours_alone()
+            && let Some(before) = position.0.checked_sub(1)
+            && let Some(first) =
+                self.store.read_all(Position(before), &Filter::all(), 1).await?.events.first()
+            && (&first.stream, first.revision) == (&stream, 0)
+        {
+            return Ok(Some((first.id, decode::<A>(&first.name, &first.data)?)));
+        }
+        self.first::<A>(&stream).await
+    }
+
+    /// The same by the stream alone.
     pub async fn beginning<A: Aggregate>(
         &self,
         id: impl fmt::Display,
     ) -> Result<Option<(Uuid, A::Event)>, LoadError> {
-        let first = self.store.read_stream(&stream::<A>(id), Direction::Forward, 0, 1).await?;
+        self.first::<A>(&stream::<A>(id)).await
+    }
+
+    async fn first<A: Aggregate>(&self, stream: &StreamName) -> Result<Option<(Uuid, A::Event)>, LoadError> {
+        let first = self.store.read_stream(stream, Direction::Forward, 0, 1).await?;
         let Some(first) = first.first() else { return Ok(None) };
         Ok(Some((first.id, decode::<A>(&first.name, &first.data)?)))
     }

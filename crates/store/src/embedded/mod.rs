@@ -184,7 +184,10 @@ impl EventStore for EmbeddedStore {
     }
 
     async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
-        self.readers.page(after, Arc::new(filter.clone()), limit).await
+        match self.tail.page(after, filter, limit) {
+            Some(page) => Ok(page),
+            None => self.readers.page(after, Arc::new(filter.clone()), limit).await,
+        }
     }
 
     async fn head(&self) -> Result<Position, StoreError> {

@@ -77,6 +77,10 @@ impl Readers {
         filter: Arc<Filter>,
         limit: usize,
     ) -> Result<Page, StoreError> {
+        // Where nothing is passed over, few events are few rows.
+        if limit <= FEW && filter.stream_prefixes.is_empty() {
+            return self.run_here(|connection| read_page(connection, after, &filter, limit)).await;
+        }
         self.run(move |connection| read_page(connection, after, &filter, limit)).await
     }
 

@@ -22,7 +22,7 @@ use projections::due::{
     LaneRow,
     queries::{self, Head},
 };
-use store::StoreError;
+use store::{Position, StoreError};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -127,7 +127,7 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
         return Ok(Err(Left::Until(until)));
     }
     let (accepted, connection, tenant) = tokio::try_join!(
-        hub.commands.beginning::<Message>(message),
+        hub.commands.beginning_at::<Message>(message, Position(row.position)),
         hub.commands.recall::<Connection>(lane),
         hub.commands.recall::<Tenant>(person.tenant),
     )?;
