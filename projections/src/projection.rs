@@ -50,8 +50,11 @@ pub struct Table {
     /// How many of the columns, from the first on, stay as they are for as long as the row is there. Indexes of these alone
     /// are not written again when the row changes.
     pub fixed: usize,
+    /// Whether rows lie in the order in which they came rather than in that of their keys: for those that change soon
+    /// after they came and hardly ever again, so that what changes together lies together.
+    pub by_age: bool,
     /// What follows `ON <table>`: `"(tenant, due_us)"`, `"(due_us) WHERE due_us NOT NULL"`. The key need not be named:
-    /// every index ends with it.
+    /// every index ends with it, or where rows lie by age, with that.
     pub indexes: &'static [&'static str],
 }
 

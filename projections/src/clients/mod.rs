@@ -49,7 +49,8 @@ pub struct Event {
 
 impl Projection for Clients {
     const NAME: &'static str = "clients.v1";
-    const TABLES: &'static [Table] = &[Table { name: "clients", columns: &[], fixed: 0, indexes: &[] }];
+    const TABLES: &'static [Table] =
+        &[Table { name: "clients", columns: &[], fixed: 0, by_age: false, indexes: &[] }];
 
     type Key = ClientId;
     type Row = ClientRow;

@@ -109,9 +109,10 @@ impl Projection for Connections {
             name: "connections",
             columns: &["tenant TEXT NOT NULL", "object_id TEXT NOT NULL", "status TEXT NOT NULL"],
             fixed: 2,
+            by_age: false,
             indexes: &["(tenant, object_id)", "(status)"],
         },
-        Table { name: "tenants", columns: &[], fixed: 0, indexes: &[] },
+        Table { name: "tenants", columns: &[], fixed: 0, by_age: false, indexes: &[] },
     ];
 
     type Key = Key;

@@ -184,6 +184,7 @@ impl Projection for Due {
             // And, where ways out are closed: which, in bits, and the grant that was of no use to Graph.
             columns: &["ready_us INTEGER", "open INTEGER NOT NULL", "closed INTEGER", "parked_grant INTEGER"],
             fixed: 0,
+            by_age: false,
             indexes: &[
                 "(ready_us) WHERE ready_us NOT NULL",
                 "(open) WHERE open",
@@ -197,6 +198,7 @@ impl Projection for Due {
             columns: &["lane TEXT NOT NULL", "position INTEGER NOT NULL", "ways INTEGER NOT NULL"],
             // What goes again has another place, at the front.
             fixed: 1,
+            by_age: true,
             indexes: &["(lane, position)"],
         },
         Table {
@@ -211,6 +213,7 @@ impl Projection for Due {
                 "to_destroy INTEGER NOT NULL",
             ],
             fixed: 0,
+            by_age: false,
             indexes: &[
                 "(expires_us) WHERE expires_us NOT NULL",
                 "(issued_us) WHERE issued_us NOT NULL",
@@ -218,7 +221,13 @@ impl Projection for Due {
                 "(to_destroy) WHERE to_destroy",
             ],
         },
-        Table { name: "sign_ins", columns: &["due_us INTEGER NOT NULL"], fixed: 0, indexes: &["(due_us)"] },
+        Table {
+            name: "sign_ins",
+            columns: &["due_us INTEGER NOT NULL"],
+            fixed: 0,
+            by_age: false,
+            indexes: &["(due_us)"],
+        },
     ];
 
     type Key = Key;

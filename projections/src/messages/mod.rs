@@ -158,10 +158,11 @@ impl Projection for Messages {
                 "ways INTEGER NOT NULL",
             ],
             fixed: 4,
+            by_age: true,
             indexes: &["(position)", "(lane, position)", "(client, position)", "(status, position)"],
         },
         // The ways out that are parked, in bits.
-        Table { name: "lanes", columns: &["parked INTEGER NOT NULL"], fixed: 0, indexes: &[] },
+        Table { name: "lanes", columns: &["parked INTEGER NOT NULL"], fixed: 0, by_age: false, indexes: &[] },
     ];
 
     type Key = Key;

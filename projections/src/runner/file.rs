@@ -203,13 +203,15 @@ fn delete(table: &crate::Table) -> String {
     format!("DELETE FROM {} WHERE key = ?1", table.name)
 }
 
-/// The keys are random: with a row id beside them each row would be found through two trees.
+/// Keys are random. Rows that lie in their order are found through one tree, but those that change together lie on as many
+/// pages, each of which is written; rows by age are found through two, and share pages.
 fn tables<P: Projection>() -> String {
     P::TABLES.iter().fold(String::new(), |mut sql, table| {
         let mut columns = vec!["key TEXT PRIMARY KEY"];
         columns.extend(table.columns);
         columns.push("body TEXT NOT NULL");
-        let _ = writeln!(sql, "CREATE TABLE {} ({}) WITHOUT ROWID;", table.name, columns.join(", "));
+        let order = if table.by_age { "" } else { " WITHOUT ROWID" };
+        let _ = writeln!(sql, "CREATE TABLE {} ({}){order};", table.name, columns.join(", "));
         sql
     })
 }

@@ -84,8 +84,14 @@ pub(super) struct Happened {
 impl Projection for Toys {
     const NAME: &'static str = "toys.v1";
     const TABLES: &'static [Table] = &[
-        Table { name: "accounts", columns: &["balance INTEGER NOT NULL"], fixed: 0, indexes: &["(balance)"] },
-        Table { name: "owners", columns: &[], fixed: 0, indexes: &[] },
+        Table {
+            name: "accounts",
+            columns: &["balance INTEGER NOT NULL"],
+            fixed: 0,
+            by_age: true,
+            indexes: &["(balance)"],
+        },
+        Table { name: "owners", columns: &[], fixed: 0, by_age: false, indexes: &[] },
     ];
     type Key = ToyKey;
     type Row = ToyRow;
