@@ -31,9 +31,9 @@ pub(super) fn shown(hub: &Hub, status: StatusCode, title: &str, content: &Markup
         }
     };
     // A form that is answered by a redirect must be allowed to end where that leads.
-    let authority = sign_ins::authorize_origin(hub);
+    let microsoft = sign_ins::microsoft_origins(hub).into_iter().collect::<Vec<_>>().join(" ");
     let policy = format!(
-        "default-src 'none'; style-src 'self'; form-action 'self' {authority}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self'; form-action 'self' {microsoft}; frame-ancestors 'none'; base-uri 'none'"
     );
     let mut response =
         (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page.into_string()).into_response();

@@ -9,6 +9,8 @@ mod finish;
 mod in_chat;
 mod password;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use custody::{KeyName, Place, SignInPurpose};
 use domain::{
@@ -51,12 +53,13 @@ pub fn redirect_uri(public_url: &Url) -> Url {
     public_url.join(CALLBACK).expect("a constant path joins")
 }
 
-/// Where browsers are sent to sign in: `https://login.microsoftonline.com`.
-pub fn authorize_origin(hub: &Hub) -> String {
+/// Where browsers are sent to sign in or to consent, each as `https://login.microsoftonline.com`.
+pub fn microsoft_origins(hub: &Hub) -> BTreeSet<String> {
     let microsoft = &hub.config.microsoft;
     // `{tenant}` stands in the path, so the origin can be read all the same.
     let own = microsoft.authorize_url.as_deref().and_then(|url| Url::parse(url).ok());
-    own.as_ref().unwrap_or(&microsoft.authority).origin().ascii_serialization()
+    let urls = own.iter().chain([&microsoft.authority]);
+    urls.map(|url| url.origin().ascii_serialization()).collect()
 }
 
 /// What a client asks for.

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use anyhow::Result;
 use custody::KeyName;
 use domain::{
-    CommandId, Diagnosis, PersonId, SignInId, TenantId,
+    AccountId, CommandId, Diagnosis, PersonId, SignInId, TenantId,
     attempts::{self, Attempts, Try},
-    sign_in::{self, Command, FailureReason, Method, ProductAccount, Refusal, Request, SignIn},
+    sign_in::{Command, FailureReason, Method, ProductAccount, Refusal, Request, SignIn, Stage},
     tenant::Tenant,
 };
 use secrecy::ExposeSecret as _;
@@ -76,7 +76,7 @@ pub async fn try_password(
     };
     let this = Try { sign_in: id, attempt: done.after().state.current_attempt() };
     let why = match verdict(hub, person, &limits, this, typed, &context).await? {
-        Ok(account) => return accept(hub, this, account, &limits, &context).await,
+        Ok((account, name)) => return accept(hub, this, &account, name.as_deref(), &limits, &context).await,
         Err(why) => why,
     };
     let command = Command::Fail { attempt: this.attempt, why, diagnosis: Diagnosis::default(), came: None };
@@ -109,7 +109,7 @@ async fn verdict(
     this: Try,
     typed: Typed,
     context: &Context,
-) -> Result<Result<ProductAccount, FailureReason>> {
+) -> Result<Result<(AccountId, Option<String>), FailureReason>> {
     if !lets_in(hub, None, person.tenant).await? {
         return Ok(Err(FailureReason::TenantNotAdmitted));
     }
@@ -124,20 +124,19 @@ async fn verdict(
             Err(error) => return Err(error.into()),
         }
     }
-    let (account, name) = match hub.passwords.check(person, typed, hub.clock.now()).await {
-        Verdict::Right { account, name } => (account, name),
-        Verdict::Wrong => return Ok(Err(FailureReason::WrongPassword)),
-        Verdict::SecondFactorWanted => return Ok(Err(FailureReason::SecondFactorRequired)),
-        Verdict::Unavailable => return Ok(Err(FailureReason::ProductUnavailable)),
-    };
-    Ok(Ok(product_account(hub, this.sign_in, &account, name.as_deref()).await?))
+    Ok(match hub.passwords.check(person, typed, hub.clock.now()).await {
+        Verdict::Right { account, name } => Ok((account, name)),
+        Verdict::Wrong => Err(FailureReason::WrongPassword),
+        Verdict::SecondFactorWanted => Err(FailureReason::SecondFactorRequired),
+        Verdict::Unavailable => Err(FailureReason::ProductUnavailable),
+    })
 }
 
 /// The account as it stands in events until it is known whose it is.
 pub(super) async fn product_account(
     hub: &Hub,
     id: SignInId,
-    account: &domain::AccountId,
+    account: &AccountId,
     name: Option<&str>,
 ) -> Result<ProductAccount> {
     let (key, stream) = (KeyName::SignIn(id), stream(id));
@@ -152,11 +151,23 @@ pub(super) async fn product_account(
 async fn accept(
     hub: &Hub,
     this: Try,
-    account: ProductAccount,
+    account: &AccountId,
+    name: Option<&str>,
     limits: &[Limit],
     context: &Context,
 ) -> Result<Tried> {
     let Try { sign_in: id, attempt } = this;
+    // The product may have taken its time; what ended meanwhile has no key any more to seal the account under.
+    let ended = match hub.commands.load::<SignIn>(id).await?.state.stage {
+        Stage::Completed | Stage::Refused => Some(Refusal::Completed),
+        Stage::Voided => Some(Refusal::Voided),
+        Stage::Lapsed => Some(Refusal::Lapsed),
+        Stage::Absent | Stage::Open | Stage::Provisional => None,
+    };
+    if let Some(refusal) = ended {
+        return Ok(Tried::Refused(refusal));
+    }
+    let account = product_account(hub, id, account, name).await?;
     let command = Command::AcceptPassword { attempt, account, now: hub.clock.now() };
     let command_id = CommandId::new(format!("accept/{attempt}"));
     match hub.commands.execute::<SignIn>(id, &command_id, context, command).await {
@@ -207,7 +218,7 @@ pub async fn shown(hub: &Hub, id: SignInId, state: &SignIn) -> Result<Option<Sho
 
 /// The code that confirms what the latest attempt of this sign-in brought by a password; `None` where there is none.
 pub fn code(hub: &Hub, id: SignInId, state: &SignIn) -> Option<secrecy::SecretString> {
-    let provisional = state.stage == sign_in::Stage::Provisional;
+    let provisional = state.stage == Stage::Provisional;
     let authorized = state.authorized.as_ref().filter(|it| provisional && it.grant.is_none())?;
     (authorized.attempt == state.current_attempt()).then(|| hub.custody.typed_code(id, authorized.attempt))
 }
