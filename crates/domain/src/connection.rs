@@ -7,9 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::grant::{Claim, Grant};
+pub use self::{
+    bot::{Bot, Conversation, Reachable},
+    grant::{Claim, Grant},
+};
 use crate::{Aggregate, HubId, PersonId, Sealed, SignInId, Timestamp, diagnosis::Diagnosis};
 
+mod bot;
 mod grant;
 
 /// A connection as it stands.
@@ -22,6 +26,8 @@ pub struct Connection {
     /// The newest grant, also when it is no longer good.
     pub grant: Option<Grant>,
     pub chat_id: Option<String>,
+    /// The bot's own chat with the person, once it was told of one. It may be there before anybody was linked.
+    pub bot: Option<Bot>,
     /// The sign-in that the person asked the bot for last.
     pub begun: Option<Begun>,
 }
@@ -127,6 +133,19 @@ pub enum Command {
     /// The chat that was known is gone.
     LoseChat {
         chat_id: String,
+    },
+    /// The person has the bot: it was installed, or they wrote to it.
+    InstallBot {
+        person: PersonId,
+        conversation: Conversation,
+    },
+    /// The bot is no longer in this conversation.
+    RemoveBot {
+        conversation_id: String,
+    },
+    /// The person lets the bot write no more in this conversation.
+    BlockBot {
+        conversation_id: String,
     },
     Unlink,
     /// The tokens of an unlinked person's grant are out of the vault.
@@ -237,6 +256,15 @@ pub enum Event {
     ChatFound { chat_id: String },
     #[serde(rename = "connection.chat-lost.v1")]
     ChatLost { chat_id: String },
+    /// The bot can write to the person. Recorded again when something of the conversation is another, and when the
+    /// person is back.
+    #[serde(rename = "connection.bot-installed.v1")]
+    BotInstalled { person: PersonId, conversation: Conversation },
+    #[serde(rename = "connection.bot-removed.v1")]
+    BotRemoved {},
+    /// The person has the bot, and does not let it write.
+    #[serde(rename = "connection.bot-blocked.v1")]
+    BotBlocked {},
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -379,6 +407,9 @@ impl Aggregate for Connection {
                 Ok(vec![Event::ChatLost { chat_id }])
             }
             Command::LoseChat { .. } => Ok(vec![]),
+            Command::InstallBot { person, conversation } => Ok(self.install_bot(person, conversation)),
+            Command::RemoveBot { conversation_id } => Ok(self.remove_bot(&conversation_id)),
+            Command::BlockBot { conversation_id } => Ok(self.block_bot(&conversation_id)),
             Command::Unlink if matches!(self.status, Status::Absent | Status::Unlinked) => {
                 Err(Refusal::NotLinked)
             }
@@ -416,6 +447,12 @@ impl Aggregate for Connection {
             Event::Unlinked {} => self.end(Status::Unlinked),
             Event::ChatFound { chat_id } => self.chat_id = Some(chat_id),
             Event::ChatLost { .. } => self.chat_id = None,
+            Event::BotInstalled { person, conversation } => {
+                self.person = Some(person);
+                self.bot = Some(Bot { conversation, reachable: Reachable::Installed });
+            }
+            Event::BotRemoved {} => self.lose_bot(Reachable::Removed),
+            Event::BotBlocked {} => self.lose_bot(Reachable::Blocked),
             of_the_grant => {
                 if let Some(grant) = &mut self.grant {
                     grant.evolve(of_the_grant);

@@ -60,6 +60,14 @@ uuid_id!(
     MessageId, "a message id"
 );
 uuid_id!(
+    /// Something that somebody did to the bot in Teams.
+    ActivityId, "an activity id"
+);
+uuid_id!(
+    /// Something that the bot says of its own.
+    NoticeId, "a notice id"
+);
+uuid_id!(
     /// One running process of the hub.
     HubId, "a hub id"
 );

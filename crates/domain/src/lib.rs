@@ -3,6 +3,7 @@
 //! **Invariant.** Pure: no clock, no randomness, no I/O. What a decision needs of the world stands in its command.
 
 pub mod account;
+pub mod activity;
 pub mod aggregate;
 pub mod attempts;
 pub mod audit;
@@ -14,6 +15,7 @@ pub mod ids;
 pub mod intake;
 pub mod lane;
 pub mod message;
+pub mod notice;
 pub mod sealed;
 pub mod shard;
 pub mod sign_in;
@@ -26,8 +28,8 @@ pub mod time;
 pub use aggregate::{Aggregate, Metadata, Undecodable};
 pub use diagnosis::Diagnosis;
 pub use ids::{
-    AccountHash, AccountId, ClientId, CommandId, ConnectionId, HubId, KeyedHash, MessageId, ObjectId,
-    PersonId, ShardId, SignInId, TenantId,
+    AccountHash, AccountId, ActivityId, ClientId, CommandId, ConnectionId, HubId, KeyedHash, MessageId,
+    NoticeId, ObjectId, PersonId, ShardId, SignInId, TenantId,
 };
 pub use sealed::Sealed;
 pub use surface::{Surface, SurfaceChoice};
