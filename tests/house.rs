@@ -15,8 +15,8 @@ use chancery::{
     templates::{self, Known},
 };
 use domain::{
-    Aggregate, Metadata, account, aggregate, attempts, audit, client, connection, hub, intake, lane, message,
-    shard, sign_in, tenant,
+    Aggregate, Metadata, account, activity, aggregate, attempts, audit, client, connection, hub, intake,
+    lane, message, notice, shard, sign_in, tenant,
 };
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,7 @@ struct Kind {
 fn events() -> BTreeMap<String, Kind> {
     let mut events = BTreeMap::new();
     events.extend(of::<account::Account>());
+    events.extend(of::<activity::Activity>());
     events.extend(of::<attempts::Attempts>());
     events.extend(of::<audit::Audit>());
     events.extend(of::<client::Client>());
@@ -111,6 +112,7 @@ fn events() -> BTreeMap<String, Kind> {
     events.extend(of::<intake::Rejection>());
     events.extend(of::<lane::Lane>());
     events.extend(of::<message::Message>());
+    events.extend(of::<notice::Notice>());
     events.extend(of::<shard::Shard>());
     events.extend(of::<sign_in::SignIn>());
     events.extend(of::<tenant::Tenant>());

@@ -1,7 +1,8 @@
 //! Keyed hashes: how things are named, found and compared without saying what they are.
 //!
 //! **Invariant.** Each hash begins with what it is for and has the lengths of its parts in it, so no two uses of one
-//! key can meet. What [`Custody::name_account`] and [`Custody::name_uuid`] give never changes: streams are named by it.
+//! key can meet. What [`Custody::name_account`], [`Custody::name_uuid`] and [`Custody::name_of`] give
+//! never changes: streams are named by it.
 
 use std::sync::Arc;
 
@@ -73,10 +74,16 @@ impl Custody {
     /// What a stream begun under an idempotency key is named by: a UUID of version 8. `purpose` parts the categories.
     pub fn name_uuid(&self, purpose: &str, client: &ClientId, idempotency_key: &str) -> Uuid {
         let parts = [b"uuid", purpose.as_bytes(), client.as_str().as_bytes(), idempotency_key.as_bytes()];
-        let tag = mac(&self.0.naming, &parts);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&tag.as_ref()[..16]);
-        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+        as_uuid(&mac(&self.0.naming, &parts))
+    }
+
+    /// What a stream begun by something else than a client is named by, likewise: each of the `parts` counts.
+    pub fn name_of(&self, purpose: &str, parts: &[&str]) -> Uuid {
+        let parts: Vec<_> = [b"uuid of".as_slice(), purpose.as_bytes()]
+            .into_iter()
+            .chain(parts.iter().map(|part| part.as_bytes()))
+            .collect();
+        as_uuid(&mac(&self.0.naming, &parts))
     }
 
     /// What a stream of tries is named by: whose they are (`kind`: `person`, `account`, …), and the stretch of time.
@@ -136,6 +143,12 @@ impl Custody {
     }
 }
 
+fn as_uuid(tag: &hmac::Tag) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&tag.as_ref()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
 /// HMAC-SHA-256 over each part behind its length.
 fn mac(key: &hmac::Key, parts: &[&[u8]]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
@@ -180,6 +193,10 @@ mod tests {
             custody.name_uuid("message", &client, "order-7").to_string(),
             "d25f6a69-d9f2-8d53-96fa-be231fbf9ca9"
         );
+        assert_eq!(
+            custody.name_of("activity", &["a:1", "f:7"]).to_string(),
+            "15422a5c-35e1-8d78-9ade-5c6fbc5f8154"
+        );
         let found_by = custody.lookup_hash("email", "alice@example.com");
         assert_eq!(
             found_by.to_string(),
@@ -198,6 +215,10 @@ mod tests {
         assert_eq!(name_of_all.get_version_num(), 8);
         for other in [name("signin", "ab", "c"), name("message", "a", "bc"), name("message", "ab", "d")] {
             assert_ne!(name_of_all, other);
+        }
+        let name_of_parts = custody.name_of("activity", &["ab", "c"]);
+        for other in [custody.name_of("activity", &["a", "bc"]), custody.name_of("notice", &["ab", "c"])] {
+            assert_ne!(name_of_parts, other);
         }
         assert_ne!(custody.lookup_hash("email", "a"), custody.lookup_hash("upn", "a"));
         assert_ne!(custody.content_hash(b"a"), custody.content_hash(b"b"));

@@ -14,6 +14,7 @@ pub mod contract;
 mod custody;
 mod embedded;
 mod hashes;
+mod inbox;
 mod key_name;
 mod keyring;
 mod keys;

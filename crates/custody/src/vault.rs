@@ -38,6 +38,8 @@ pub enum Kind {
     SignIn,
     /// The tokens of one grant.
     Grant,
+    /// What somebody did to the bot, until it is handled.
+    Inbox,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Self::Month => "month",
             Self::SignIn => "sign-in",
             Self::Grant => "grant",
+            Self::Inbox => "inbox",
         }
     }
 }

@@ -74,18 +74,22 @@ pub enum Kind {
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     Throttled,
+    /// Microsoft can't just now.
+    Unavailable,
     /// Nothing was sent.
     NotSent,
-    /// Microsoft asks to try again.
-    TryLater,
     /// The person does not let the bot write.
     Blocked,
     /// The bot is not, or no longer, in the conversation.
     NotInRoster,
+    /// The organisation's administrator has switched the bot off.
+    DisabledByAdmin,
     ConversationGone,
     TooLarge,
     /// Microsoft refused the message itself.
     Rejected,
+    /// The conversation is at a service that the bot does not speak to.
+    ServiceNotAllowed,
     /// The hub's own registration is wrong.
     Hub,
 }
@@ -93,7 +97,7 @@ pub enum FailureClass {
 impl FailureClass {
     /// Whether another try may do better.
     pub fn may_pass(self) -> bool {
-        matches!(self, Self::Throttled | Self::NotSent | Self::TryLater | Self::Hub)
+        matches!(self, Self::Throttled | Self::Unavailable | Self::NotSent | Self::Hub)
     }
 }
 

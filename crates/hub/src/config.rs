@@ -6,6 +6,7 @@
 //!
 //! **Invariant.** A secret leaves the layers only as a `SecretString`; no message and no printed configuration shows it.
 
+mod bot;
 mod delivery;
 mod layers;
 mod product;
@@ -14,6 +15,7 @@ mod store_serve;
 
 use std::path::PathBuf;
 
+pub use bot::BotConfig;
 pub use delivery::{DeliveryConfig, UnknownOutcome};
 use layers::Layers;
 pub use layers::{Section, is_loopback};
@@ -68,6 +70,8 @@ pub struct Config {
     pub store_serve: StoreServeConfig,
     pub keys: KeysConfig,
     pub microsoft: MicrosoftConfig,
+    /// `None` where there is no bot.
+    pub bot: Option<BotConfig>,
     pub outbound: OutboundConfig,
     pub sign_in: SignInConfig,
     pub password: PasswordConfig,
@@ -94,6 +98,7 @@ impl Config {
             store,
             keys: KeysConfig::read(&mut layers.section("keys")),
             microsoft: MicrosoftConfig::read(&mut layers.section("microsoft")),
+            bot: BotConfig::read(&mut layers.section("bot")),
             outbound: OutboundConfig::read(&mut layers.section("outbound")),
             sign_in: SignInConfig::read(&mut layers.section("sign_in")),
             password: PasswordConfig::read(&mut layers.section("password")),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{Clock, Ids},
     commands::Commands,
-    config::Config,
+    config::{BotConfig, Config},
     http::{ops::Readiness, v1::events::Tails},
     lifecycle::Lifecycle,
     metrics::Metrics,
@@ -125,6 +125,9 @@ impl Hub {
         if !hub.store.is_ours_alone() {
             let shared = hub.clone();
             readiness.add("heartbeat", move || shared.shards.is_heard());
+        }
+        if let Some(unusual) = hub.config.bot.as_ref().and_then(BotConfig::unusual) {
+            readiness.note("bot", unusual);
         }
         processors::spawn(&hub, lifecycle).await?;
         Ok(hub)

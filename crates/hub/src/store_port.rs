@@ -31,6 +31,7 @@ use crate::{
 static RULES: Rules = Rules {
     owned: &[
         "account",
+        "activity",
         "attempts",
         "audit",
         "client",
@@ -39,6 +40,7 @@ static RULES: Rules = Rules {
         "intake",
         "lane",
         "message",
+        "notice",
         "rejection",
         "shard",
         "signin",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     AccountHash, ConnectionId, Diagnosis, PersonId, Sealed, SignInId, Surface, TenantId, Timestamp,
     account::{self, Account},
-    connection::{self, Connection, ReauthorizationReason, Status},
+    connection::{self, Connection, Reachable, ReauthorizationReason, Status},
     tenant::{self, Admission, Policy, Tenant},
 };
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,9 @@ pub struct ConnectionRow {
     pub linked_at: Timestamp,
     pub changed_at: Timestamp,
     pub chat_known: bool,
+    /// Whether the bot may write to the person; `None` before it was ever there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bot: Option<Reachable>,
     /// Name, user principal name and e-mail, sealed; `None` before the connection's own first event.
     pub profile: Option<Sealed>,
     /// The product's accounts of this person, each sealed.
@@ -178,6 +181,12 @@ impl Projection for Connections {
                 };
                 Some(Row::Connection(Box::new(row)))
             }
+            // The bot is there before anybody signs in.
+            (None, Event::Connection { event: connection::Event::BotInstalled { person, .. }, at, .. }) => {
+                let row =
+                    ConnectionRow { bot: Some(Reachable::Installed), ..ConnectionRow::new(*person, *at) };
+                Some(Row::Connection(Box::new(row)))
+            }
             // A completed sign-in is recorded in the account's stream first, then in the connection's.
             (None, Event::Account { hash, event: account::Event::Linked { person, account, .. }, at }) => {
                 let accounts = BTreeMap::from([(hash.clone(), account.clone())]);
@@ -241,12 +250,13 @@ impl ConnectionRow {
             linked_at: at,
             changed_at: at,
             chat_known: false,
+            bot: None,
             profile: None,
             accounts: BTreeMap::new(),
         }
     }
 
-    /// `None` where the account was all there was of the connection.
+    /// `None` where accounts were all there was of the connection.
     fn with_account(
         mut self: Box<Self>,
         hash: &AccountHash,
@@ -259,7 +269,7 @@ impl ConnectionRow {
             account::Event::LinkRefused { .. } => {}
         }
         self.changed_at = at;
-        (self.profile.is_some() || !self.accounts.is_empty()).then_some(self)
+        (self.profile.is_some() || self.bot.is_some() || !self.accounts.is_empty()).then_some(self)
     }
 
     fn after(mut self: Box<Self>, event: &connection::Event, at: Timestamp) -> Box<Self> {
@@ -315,6 +325,9 @@ impl ConnectionRow {
             connection::Event::Unlinked {} => self.end(Status::Unlinked, None, None),
             connection::Event::ChatFound { .. } => self.chat_known = true,
             connection::Event::ChatLost { .. } => self.chat_known = false,
+            connection::Event::BotInstalled { .. } => self.bot = Some(Reachable::Installed),
+            connection::Event::BotRemoved {} => self.bot = Some(Reachable::Removed),
+            connection::Event::BotBlocked {} => self.bot = Some(Reachable::Blocked),
         }
         self
     }

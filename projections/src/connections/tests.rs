@@ -2,7 +2,7 @@
 
 use domain::{
     SurfaceChoice,
-    connection::{Event as Of, FailureClass},
+    connection::{Conversation, Event as Of, FailureClass},
     tenant::Event as OfTenant,
 };
 use uuid::Uuid;
@@ -230,4 +230,25 @@ async fn connections_of_a_tenant_are_listed_by_object_id_and_by_status() {
     assert_eq!(listed(Some(2), None, 2).await, [(true, person(3))]);
     assert_eq!(listed(None, Some("linked"), 9).await, [(true, person(3))]);
     assert_eq!(queries::connections(&open.model, tenant(1), None, None, 9).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_bot_is_there_before_anybody_is_linked_and_its_loss_is_seen() {
+    let conversation = Conversation {
+        bot_id: "28:app".into(),
+        service_url: "https://smba.trafficmanager.net/emea/".into(),
+        conversation_id: "a:1".into(),
+        user_id: "29:1".into(),
+        locale: None,
+        activity_id: "1".into(),
+    };
+    let installed = of(1, 5, &Of::BotInstalled { person: person(1), conversation });
+    let row = connection(std::slice::from_ref(&installed)).await;
+    assert_eq!((row.status, row.bot, row.linked_at), (Status::Absent, Some(Reachable::Installed), at(5)));
+
+    let row = connection(&[installed.clone(), linked(1), issued(1), of(1, 20, &Of::BotBlocked {})]).await;
+    assert_eq!((row.status, row.bot, row.linked_at), (Status::Active, Some(Reachable::Blocked), at(10)));
+
+    let row = connection(&[installed, account_linked("alice", 1), account_unlinked("alice", 1)]).await;
+    assert_eq!((row.accounts.len(), row.bot), (0, Some(Reachable::Installed)));
 }

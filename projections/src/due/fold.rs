@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    MessageId, SurfaceChoice, Timestamp,
+    MessageId, SurfaceChoice, Timestamp, activity,
     connection::{self, Status},
     lane::{self, Open},
     sign_in::{self, FailureReason},
 };
 
-use super::{ConnectionRow, Event, LaneRow, MessageRow, SignInRow};
+use super::{ActivityRow, ConnectionRow, Event, LaneRow, MessageRow, SignInRow};
 
 pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
     match event {
@@ -186,7 +186,10 @@ pub(super) fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Op
         }
         connection::Event::SignInBegun { .. }
         | connection::Event::ChatFound { .. }
-        | connection::Event::ChatLost { .. } => row,
+        | connection::Event::ChatLost { .. }
+        | connection::Event::BotInstalled { .. }
+        | connection::Event::BotRemoved {}
+        | connection::Event::BotBlocked {} => row,
     }
 }
 
@@ -207,4 +210,12 @@ pub(super) fn evolve_sign_in(row: Option<SignInRow>, event: &Event) -> Option<Si
         },
         _ => row,
     }
+}
+
+/// Nothing of what was there before counts: an activity waits from when it came until it is handled.
+pub(super) fn evolve_activity(event: &Event) -> Option<ActivityRow> {
+    let Event::Activity { position, event: activity::Event::Received(received), .. } = event else {
+        return None;
+    };
+    Some(ActivityRow { person: received.person, inbox: received.inbox, position: *position })
 }

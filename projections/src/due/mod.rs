@@ -12,7 +12,8 @@ use std::{
 };
 
 use domain::{
-    ConnectionId, MessageId, PersonId, SignInId, Surface, SurfaceChoice, Timestamp,
+    ActivityId, ConnectionId, MessageId, PersonId, SignInId, Surface, SurfaceChoice, Timestamp,
+    activity::{self, Activity},
     connection::{self, Connection, Status},
     lane::{self, Lane, Open, Parked},
     message::{self, Message},
@@ -20,8 +21,9 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use store::Filter;
+use uuid::Uuid;
 
-use self::fold::{evolve_connection, evolve_lane, evolve_message, evolve_sign_in};
+use self::fold::{evolve_activity, evolve_connection, evolve_lane, evolve_message, evolve_sign_in};
 use crate::{
     EventRef, Projection, Table, Unreadable, Value,
     ways::{bits, ways_of},
@@ -39,6 +41,7 @@ pub enum Key {
     Message(MessageId),
     Connection(ConnectionId),
     SignIn(SignInId),
+    Activity(ActivityId),
 }
 
 impl crate::Key for Key {
@@ -48,6 +51,7 @@ impl crate::Key for Key {
             Self::Message(_) => 1,
             Self::Connection(_) => 2,
             Self::SignIn(_) => 3,
+            Self::Activity(_) => 4,
         }
     }
 
@@ -56,6 +60,7 @@ impl crate::Key for Key {
             Self::Lane(id) | Self::Connection(id) => id.to_string(),
             Self::Message(id) => id.to_string(),
             Self::SignIn(id) => id.to_string(),
+            Self::Activity(id) => id.to_string(),
         }
     }
 
@@ -65,6 +70,7 @@ impl crate::Key for Key {
             1 => text.parse().ok().map(Self::Message),
             2 => text.parse().ok().map(Self::Connection),
             3 => text.parse().ok().map(Self::SignIn),
+            4 => text.parse().ok().map(Self::Activity),
             _ => None,
         }
     }
@@ -76,6 +82,7 @@ pub enum Row {
     Message(MessageRow),
     Connection(ConnectionRow),
     SignIn(SignInRow),
+    Activity(ActivityRow),
 }
 
 /// A lane that has had a message.
@@ -146,6 +153,16 @@ pub struct SignInRow {
     pub ended: bool,
 }
 
+/// Something done to the bot that is not handled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActivityRow {
+    pub person: PersonId,
+    /// Where in the vault its payload lies.
+    pub inbox: Uuid,
+    /// Its place among what the person did.
+    pub position: u64,
+}
+
 /// An event that this projection folds.
 pub enum Event {
     Accepted {
@@ -170,6 +187,11 @@ pub enum Event {
     SignIn {
         sign_in: SignInId,
         event: sign_in::Event,
+    },
+    Activity {
+        activity: ActivityId,
+        position: u64,
+        event: activity::Event,
     },
 }
 
@@ -228,6 +250,13 @@ impl Projection for Due {
             by_age: false,
             indexes: &["(due_us)"],
         },
+        Table {
+            name: "activities",
+            columns: &["connection TEXT NOT NULL", "position INTEGER NOT NULL"],
+            fixed: 1,
+            by_age: false,
+            indexes: &["(connection, position)"],
+        },
     ];
 
     type Key = Key;
@@ -236,7 +265,7 @@ impl Projection for Due {
 
     fn filter() -> Filter {
         // Of shards nothing is folded; but a hub that took one waits until this read model has come past that event.
-        Filter::categories(["message", "lane", "connection", "signin", "shard"])
+        Filter::categories(["message", "lane", "connection", "signin", "activity", "shard"])
     }
 
     fn read(event: EventRef<'_>) -> Result<Option<Event>, Unreadable> {
@@ -268,6 +297,10 @@ impl Projection for Due {
             let (connection, revision) = (event.stream_id()?, event.revision);
             return Ok(Some(Event::Connection { connection, revision, event: of_connection, at }));
         }
+        if let Some(of_activity) = event.decode::<Activity>()? {
+            let (activity, position) = (event.stream_id()?, event.position.0);
+            return Ok(Some(Event::Activity { activity, position, event: of_activity }));
+        }
         Ok(match event.decode::<SignIn>()? {
             Some(of_sign_in) => Some(Event::SignIn { sign_in: event.stream_id()?, event: of_sign_in }),
             None => None,
@@ -285,6 +318,7 @@ impl Projection for Due {
             }
             Event::Connection { connection, .. } => keys.push(Key::Connection(*connection)),
             Event::SignIn { sign_in, .. } => keys.push(Key::SignIn(*sign_in)),
+            Event::Activity { activity, .. } => keys.push(Key::Activity(*activity)),
         }
     }
 
@@ -300,6 +334,7 @@ impl Projection for Due {
             (Key::Connection(_), _) => evolve_connection(None, event).map(Row::Connection),
             (Key::SignIn(_), Some(Row::SignIn(row))) => evolve_sign_in(Some(row), event).map(Row::SignIn),
             (Key::SignIn(_), _) => evolve_sign_in(None, event).map(Row::SignIn),
+            (Key::Activity(_), _) => evolve_activity(event).map(Row::Activity),
         }
     }
 
@@ -331,6 +366,9 @@ impl Projection for Due {
                 ]
             }
             Row::SignIn(row) => vec![if row.ended { Value::Integer(0) } else { micros(row.lapses_at) }],
+            Row::Activity(row) => {
+                vec![Value::Text(row.person.connection().to_string()), number(row.position)]
+            }
         }
     }
 }

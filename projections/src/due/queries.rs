@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use anyhow::Result;
-use domain::{ConnectionId, MessageId, ShardId, SignInId, Surface, Timestamp};
+use domain::{ActivityId, ConnectionId, MessageId, ShardId, SignInId, Surface, Timestamp};
 
-use super::{ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
+use super::{ActivityRow, ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
 use crate::{ReadModel, Reader, ways::bits};
 
 /// Messages at a lane's head that are read together.
@@ -196,6 +196,28 @@ pub async fn due_sign_ins(
 pub async fn next_lapse_at(due: &ReadModel<Due>, now: Timestamp) -> Result<Option<Timestamp>> {
     let sql = "SELECT min(due_us) FROM sign_ins WHERE due_us > ?1";
     due.query(move |reader| first_time(reader, sql, now)).await
+}
+
+/// What each person did first of all that is not handled, the oldest first. Of the people in these shards; of all where
+/// none are named.
+pub async fn first_activities(
+    due: &ReadModel<Due>,
+    shards: Option<Vec<ShardId>>,
+    limit: usize,
+) -> Result<Vec<(ActivityId, ActivityRow)>> {
+    due.query(move |reader| {
+        let sql = "SELECT key, body FROM activities AS first
+                   WHERE position = (SELECT min(position) FROM activities WHERE connection = first.connection)
+                   AND (?2 IS NULL OR substr(connection, 35) IN (SELECT value FROM json_each(?2)))
+                   ORDER BY position LIMIT ?1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let activity = |found| match found {
+            (Key::Activity(id), Row::Activity(row)) => Some((id, row)),
+            _ => None,
+        };
+        Ok(reader.select(4, sql, (limit, endings(shards)))?.into_iter().filter_map(activity).collect())
+    })
+    .await
 }
 
 /// The shards as SQL can look for them: a list of the last two digits of the ids that are in them.

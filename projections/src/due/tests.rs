@@ -19,6 +19,8 @@ use crate::{
     runner::testing::{Rows, Told, open_for_reading, rows_of},
 };
 
+mod activities;
+
 /// Messages 1 and 2 for person 1, then these events in the person's lane.
 fn lane_of_two(events: &[lane::Event]) -> Vec<Told> {
     let accepted = [accepted(1, 1), accepted(2, 1)];

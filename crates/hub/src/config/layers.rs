@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::{ConfigError, DEFAULTS, Sources};
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
+    "bot.app_secret",
     "keys.key_encryption_key",
     "microsoft.client_secret",
     "store.connection_string",

@@ -289,3 +289,35 @@ fn every_setting_that_the_deployment_files_and_the_operations_guide_name_is_one(
     }
     assert!(named > 40, "only {named} were found");
 }
+
+#[test]
+fn a_bot_needs_its_secret_and_hosts_that_are_names() {
+    assert!(Config::load(&with(&[])).unwrap().bot.is_none());
+    let id = ("CHANCERY_BOT__APP_ID", "77777777-8888-9999-aaaa-bbbbbbbbbbbb");
+    assert!(problems(&with(&[id])).contains("`app_secret_file` in [bot] must be set"));
+    let secret = ("CHANCERY_BOT__APP_SECRET", SECRET);
+    assert!(problems(&with(&[secret])).contains("but there is no app_id"));
+    let config = Config::load(&with(&[id, secret])).unwrap();
+    assert!(config.bot.as_ref().unwrap().unusual().is_none());
+    assert!(!format!("{config:?}").contains(SECRET) && !config.effective().contains(SECRET));
+    for bad in ["evil.example.com:443", "*.trafficmanager.net", "localhost:8401"] {
+        let text = problems(&with(&[id, secret, ("CHANCERY_BOT__SERVICE_HOSTS", bad)]));
+        assert!(text.contains("must be names of hosts"), "{text}");
+    }
+    let clear = ("CHANCERY_BOT__METADATA_URL", "http://localhost:8401/keys");
+    assert!(problems(&with(&[id, secret, clear])).contains("https://"));
+}
+
+#[test]
+fn whom_else_the_bot_believes_and_answers_is_told() {
+    let mut sources = with(&[
+        ("CHANCERY_BOT__APP_ID", "77777777-8888-9999-aaaa-bbbbbbbbbbbb"),
+        ("CHANCERY_BOT__APP_SECRET", SECRET),
+        ("CHANCERY_BOT__METADATA_URL", "http://localhost:8401/keys"),
+        ("CHANCERY_BOT__SERVICE_HOSTS", "smba.trafficmanager.net,smba.example.com"),
+    ]);
+    sources.loopback_http = true;
+    let told = Config::load(&sources).unwrap().bot.unwrap().unusual().unwrap();
+    assert!(told.contains("metadata_url is http://localhost:8401/keys"), "{told}");
+    assert!(told.ends_with("service_hosts has smba.example.com"), "{told}");
+}

@@ -22,23 +22,32 @@ type CheckFn = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// The named checks that must all pass before the hub is ready. Clones are the same list.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<RwLock<Vec<(&'static str, CheckFn)>>>);
+pub struct Readiness {
+    checks: Arc<RwLock<Vec<(&'static str, CheckFn)>>>,
+    notes: Arc<RwLock<Vec<(&'static str, String)>>>,
+}
 
 impl Readiness {
     /// `check` answers from memory, with the reason when it is not ready: a sentence without secrets.
     pub fn add(&self, name: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push((name, Box::new(check)));
+        self.checks.write().unwrap_or_else(PoisonError::into_inner).push((name, Box::new(check)));
+    }
+
+    /// Something to be seen at a glance that keeps the hub from nothing: a sentence without secrets.
+    pub fn note(&self, name: &'static str, what: String) {
+        self.notes.write().unwrap_or_else(PoisonError::into_inner).push((name, what));
     }
 
     pub fn report(&self) -> ReadinessReport {
-        let checks = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let checks: Vec<_> = checks
-            .iter()
-            .map(|(name, check)| {
-                let reason = check().err();
-                CheckReport { name: (*name).to_owned(), ready: reason.is_none(), reason }
-            })
-            .collect();
+        let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
+        let notes = self.notes.read().unwrap_or_else(PoisonError::into_inner);
+        let report = |name: &str, ready, reason| CheckReport { name: name.to_owned(), ready, reason };
+        let checked = checks.iter().map(|(name, check)| match check() {
+            Ok(()) => report(name, true, None),
+            Err(reason) => report(name, false, Some(reason)),
+        });
+        let remarks = notes.iter().map(|(name, what)| report(name, true, Some(what.clone())));
+        let checks: Vec<_> = checked.chain(remarks).collect();
         ReadinessReport { ready: checks.iter().all(|check| check.ready), checks }
     }
 }
@@ -60,7 +69,7 @@ pub struct ReadinessReport {
 pub struct CheckReport {
     pub name: String,
     pub ready: bool,
-    /// Only when not ready.
+    /// Why not; or, where it is ready, what is out of the ordinary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use domain::{
     AccountId, Diagnosis, ObjectId, PersonId, TenantId, Timestamp,
     client::Role,
-    connection::{ReauthorizationReason, Status},
+    connection::{Reachable, ReauthorizationReason, Status},
 };
 use projections::connections::{ConnectionRow, GrantRow, Key, Row, queries, status_name};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,11 @@ pub struct ConnectionView {
     changed_at: Timestamp,
     /// The chat between the person and the bot was found.
     chat_known: bool,
+    /// Whether the bot may write to the person, by itself: `installed`, `removed` or `blocked`; absent before it was ever
+    /// there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "installed")]
+    bot: Option<Reachable>,
     /// How many accounts of the product are this person's.
     accounts: usize,
     /// Only with `reveal=profile`.
@@ -159,6 +164,7 @@ impl ConnectionView {
             linked_at: row.linked_at,
             changed_at: row.changed_at,
             chat_known: row.chat_known,
+            bot: row.bot,
             accounts: row.accounts.len(),
             profile: None,
         })

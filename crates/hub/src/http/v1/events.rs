@@ -31,14 +31,16 @@ use crate::{
 };
 
 /// What may be seen at all; neither the vault nor what outsiders submit is among it.
-const CATEGORIES: [&str; 10] = [
+const CATEGORIES: [&str; 12] = [
     "account",
+    "activity",
     "attempts",
     "audit",
     "client",
     "connection",
     "lane",
     "message",
+    "notice",
     "rejection",
     "signin",
     "tenant",
@@ -80,7 +82,7 @@ impl Tails {
 struct TailQuery {
     /// A position to begin behind; without it, the beginning of the log. The header `Last-Event-ID` goes first.
     after: Option<String>,
-    /// Some of `account`, `audit`, `client`, `connection`, `lane`, `message`, `rejection`, `signin` and `tenant`, with commas between.
+    /// Some of `account`, `activity`, `audit`, `client`, `connection`, `lane`, `message`, `notice`, `rejection`, `signin` and `tenant`, with commas between.
     categories: Option<String>,
 }
 
