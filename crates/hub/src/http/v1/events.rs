@@ -82,7 +82,7 @@ impl Tails {
 struct TailQuery {
     /// A position to begin behind; without it, the beginning of the log. The header `Last-Event-ID` goes first.
     after: Option<String>,
-    /// Some of `account`, `activity`, `audit`, `client`, `connection`, `lane`, `message`, `notice`, `rejection`, `signin` and `tenant`, with commas between.
+    /// Some of `account`, `activity`, `attempts`, `audit`, `client`, `connection`, `lane`, `message`, `notice`, `rejection`, `signin` and `tenant`, with commas between.
     categories: Option<String>,
 }
 
