@@ -1,6 +1,8 @@
 //! The hub is stopped at every step, and its process is killed at random: what was acknowledged has an end, and nothing
 //! is sent twice.
 
+#[path = "interruptions/bot.rs"]
+mod bot;
 #[allow(dead_code, reason = "each test binary uses a part of the harness")]
 mod harness;
 #[path = "interruptions/intake.rs"]

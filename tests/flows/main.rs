@@ -5,6 +5,7 @@
 mod harness;
 
 mod backup;
+mod bot;
 mod graph;
 mod input;
 mod intake;

@@ -14,6 +14,7 @@ pub(crate) mod microsoft;
 pub(crate) mod panel;
 pub(crate) mod process;
 pub(crate) mod secrets;
+pub(crate) mod teams;
 
 use std::{
     net::TcpListener,
@@ -193,6 +194,12 @@ fn config(directory: &Path, url: &str, microsoft: &Microsoft, overrides: &[(Stri
         ("microsoft.client_id", text(&settings.client_id.to_string())),
         ("microsoft.client_secret", text(&settings.client_secret)),
         ("microsoft.teams_app_external_id", text(&settings.teams_app_id)),
+        ("bot.app_id", text(&settings.bot_app_id.to_string())),
+        ("bot.app_secret", text(&settings.bot_app_secret)),
+        (
+            "bot.metadata_url",
+            text(&format!("{}/botframework/v1/.well-known/openidconfiguration", microsoft.url)),
+        ),
     ];
     let environment = overrides.to_vec();
     Config::load(&Sources { presets, file: None, environment, loopback_http: true }).unwrap()

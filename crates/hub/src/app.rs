@@ -14,6 +14,7 @@ use store::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    bot,
     clock::{Clock, Ids, SystemClock, SystemIds},
     config::{Config, Sources},
     http::{self, Parts, ops::Readiness, serve::ServerConfig, starting::Starting},
@@ -133,7 +134,7 @@ fn front(hub: &Hub, readiness: Readiness, more: Router) -> Router {
     hub.metrics.register(&mut metrics);
     let parts = Parts {
         api: api().layer(from_fn_with_state(hub.clone(), http::v1::after_own_writes)).with_state(hub.clone()),
-        pages: http::pages::routes(hub.clone()).merge(more),
+        pages: http::pages::routes(hub.clone()).merge(bot::webhook::routes(hub.clone())).merge(more),
         keys: Arc::new(hub.clone()),
         ids: hub.ids.clone(),
         readiness,

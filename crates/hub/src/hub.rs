@@ -14,6 +14,7 @@ use store::{EventStore, Keeping, Position, embedded::EmbeddedStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bot::Bot,
     clock::{Clock, Ids},
     commands::Commands,
     config::{BotConfig, Config},
@@ -42,6 +43,8 @@ pub struct Parts {
     pub custody: Custody,
     pub entra: Entra,
     pub graph: Graph,
+    /// `None` where none is configured.
+    pub bot: Option<Bot>,
     pub product: Product,
     pub passwords: Passwords,
     pub clients: ReadModel<Clients>,
@@ -100,6 +103,7 @@ impl Hub {
             commands: Commands::new(store.clone(), clock.clone(), ids.clone()),
             custody,
             entra: entra(&config, http.clone())?,
+            bot: Bot::new(&config, &http)?,
             graph: graph(&config, http)?,
             passwords: Passwords::new(&config, &product),
             product,

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod backup;
+pub mod bot;
 pub mod cli;
 pub mod clock;
 pub mod commands;

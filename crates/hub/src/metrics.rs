@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use microsoft::TokenFailure;
+use domain::{activity, notice};
+use microsoft::{TokenFailure, bot};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -45,6 +46,9 @@ pub struct Metrics {
     shard_moves: Family<Moved, Counter>,
     intake: Family<Intake, Counter>,
     intake_waiting: Gauge,
+    activities: Family<Activity, Counter>,
+    activities_handled: Family<Handled, Counter>,
+    notices: Family<Notice, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,6 +127,80 @@ label! {
     IntakeAnswer { Accepted = "accepted", Rejected = "rejected" }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Activity {
+    kind: ActivityKind,
+    answer: ActivityAnswer,
+}
+
+label! {
+    /// What sort of activity came.
+    ActivityKind { Message = "message", Submit = "submit", Installed = "installed", Removed = "removed", MembersChanged = "members_changed", Invoke = "invoke", Other = "other", Unreadable = "unreadable" }
+}
+
+impl ActivityKind {
+    pub fn of(kind: &bot::Kind) -> Self {
+        match kind {
+            bot::Kind::Message { .. } => Self::Message,
+            bot::Kind::Submit { .. } => Self::Submit,
+            bot::Kind::Installed => Self::Installed,
+            bot::Kind::Removed => Self::Removed,
+            bot::Kind::MembersChanged { .. } => Self::MembersChanged,
+            bot::Kind::Invoke { .. } => Self::Invoke,
+            bot::Kind::Other => Self::Other,
+        }
+    }
+}
+
+label! {
+    /// How an activity was answered.
+    ActivityAnswer { Received = "received", Repeated = "repeated", Ignored = "ignored", Refused = "refused" }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Handled {
+    outcome: ActivityOutcome,
+}
+
+label! {
+    /// What came of an activity.
+    ActivityOutcome { Answered = "answered", Unanswered = "unanswered", Noted = "noted", Echo = "echo", TenantNotAdmitted = "tenant_not_admitted", Finished = "finished", PayloadLost = "payload_lost" }
+}
+
+impl ActivityOutcome {
+    pub fn of(outcome: activity::Outcome) -> Self {
+        match outcome {
+            activity::Outcome::Answered => Self::Answered,
+            activity::Outcome::Unanswered => Self::Unanswered,
+            activity::Outcome::Noted => Self::Noted,
+            activity::Outcome::Echo => Self::Echo,
+            activity::Outcome::TenantNotAdmitted => Self::TenantNotAdmitted,
+            activity::Outcome::Finished => Self::Finished,
+            activity::Outcome::PayloadLost => Self::PayloadLost,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Notice {
+    outcome: NoticeOutcome,
+}
+
+label! {
+    /// What came of an attempt to say something.
+    NoticeOutcome { Sent = "sent", Failed = "failed", Unknown = "unknown" }
+}
+
+impl NoticeOutcome {
+    pub fn of(outcome: &notice::Outcome) -> Self {
+        match outcome {
+            notice::Outcome::Sent { .. } => Self::Sent,
+            notice::Outcome::Failed { .. } => Self::Failed,
+            notice::Outcome::Unknown { .. } => Self::Unknown,
+        }
+    }
+}
+
 impl Metrics {
     /// Shows them at `/metrics`.
     pub fn register(&self, registry: &mut Registry) {
@@ -145,6 +223,12 @@ impl Metrics {
         );
         let help = "Messages submitted through the store, by how they were answered";
         registry.register("chancery_intake", help, self.intake.clone());
+        let help = "Activities that Teams sent to the bot, by what they are and how they were answered";
+        registry.register("chancery_activities", help, self.activities.clone());
+        let help = "Activities that were received, by what came of them";
+        registry.register("chancery_activities_handled", help, self.activities_handled.clone());
+        let help = "Attempts of the bot to say something of its own, by outcome";
+        registry.register("chancery_notices", help, self.notices.clone());
         self.register_gauges(registry);
     }
 
@@ -200,6 +284,18 @@ impl Metrics {
 
     pub fn intake(&self, answer: IntakeAnswer) {
         self.intake.get_or_create(&Intake { answer }).inc();
+    }
+
+    pub fn activity(&self, kind: ActivityKind, answer: ActivityAnswer) {
+        self.activities.get_or_create(&Activity { kind, answer }).inc();
+    }
+
+    pub fn activity_handled(&self, outcome: ActivityOutcome) {
+        self.activities_handled.get_or_create(&Handled { outcome }).inc();
+    }
+
+    pub fn notice(&self, outcome: NoticeOutcome) {
+        self.notices.get_or_create(&Notice { outcome }).inc();
     }
 
     pub fn intake_waiting(&self, events: u64) {
@@ -265,6 +361,9 @@ mod tests {
             shard_moves: _,
             intake: _,
             intake_waiting: _,
+            activities: _,
+            activities_handled: _,
+            notices: _,
         } = &metrics;
         for outcome in DeliveryOutcome::ALL {
             metrics.delivery(*outcome);
@@ -280,6 +379,17 @@ mod tests {
         }
         for answer in IntakeAnswer::ALL {
             metrics.intake(*answer);
+        }
+        for kind in ActivityKind::ALL {
+            for answer in ActivityAnswer::ALL {
+                metrics.activity(*kind, *answer);
+            }
+        }
+        for outcome in ActivityOutcome::ALL {
+            metrics.activity_handled(*outcome);
+        }
+        for outcome in NoticeOutcome::ALL {
+            metrics.notice(*outcome);
         }
         metrics.messages(messages::Status::ALL.map(|status| (status.name().to_owned(), 1)).into());
         let linked = [

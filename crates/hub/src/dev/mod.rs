@@ -142,6 +142,8 @@ impl Dev {
             control_token: SystemIds.uuid().to_string(),
             client_secret: format!("simulated.{}", SystemIds.uuid()),
             redirect_uris: vec![format!("{url}{}", crate::services::sign_ins::CALLBACK)],
+            bot_app_secret: format!("simulated.{}", SystemIds.uuid()),
+            messaging_endpoint: Some(format!("{url}{}", crate::bot::webhook::PATH)),
             ..Settings::default()
         };
         sources.loopback_http = true;
@@ -271,6 +273,12 @@ fn presets(
         ("microsoft.client_id", text(&settings.client_id.to_string())),
         ("microsoft.client_secret", text(&settings.client_secret)),
         ("microsoft.teams_app_external_id", text(&settings.teams_app_id)),
+        ("bot.app_id", text(&settings.bot_app_id.to_string())),
+        ("bot.app_secret", text(&settings.bot_app_secret)),
+        (
+            "bot.metadata_url",
+            text(&format!("{simulator_url}/botframework/v1/.well-known/openidconfiguration")),
+        ),
         ("sign_in.tenants", text("open")),
         ("log.level", text("warn")),
     ]

@@ -30,11 +30,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
     }
 }
 
-/// The bytes of a body that is not larger than `server.max_body_bytes`.
+/// The bytes of a body that is not larger than its route allows (`server.max_body_bytes`, where it says nothing else).
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state).await.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::new(Kind::TooLarge, "The body is larger than `server.max_body_bytes` allows.")
+            ApiError::new(Kind::TooLarge, "The body is larger than this route allows.")
         } else {
             ApiError::new(Kind::InvalidRequest, "The body could not be read to its end.")
         }

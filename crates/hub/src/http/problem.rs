@@ -45,7 +45,11 @@ kinds! {
     InvalidRequest = 400 "invalid-request" "The request is not valid";
     IdempotencyKeyMissing = 400 "idempotency-key-missing" "An Idempotency-Key header is needed";
     Unauthenticated = 401 "unauthenticated" "A valid API key is needed";
+    /// At the bot's endpoint, where Microsoft's token counts and no API key.
+    BotTokenMissing = 401 "bot-token-missing" "A token of the Bot Framework is needed";
     Forbidden = 403 "forbidden" "This API key may not do that";
+    /// The token is not good, or does not vouch for this activity.
+    ActivityNotTrusted = 403 "activity-not-trusted" "The activity is not trusted";
     NotFound = 404 "not-found" "There is nothing here";
     /// The account or person never completed a sign-in.
     RecipientNotLinked = 404 "recipient-not-linked" "The recipient is not linked";
@@ -136,7 +140,7 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if kind == Kind::Unauthenticated {
+        if matches!(kind, Kind::Unauthenticated | Kind::BotTokenMissing) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(wait) = retry_after {

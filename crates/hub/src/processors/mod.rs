@@ -5,6 +5,7 @@
 //! has reached the head of the log as it was when the shard became so. Each decision is appended at the revision that it
 //! was made from: a stale row can cause a refusal, never a wrong send.
 
+mod bot;
 mod breakers;
 mod delivery;
 mod gauges;
@@ -40,6 +41,9 @@ pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     let head = hub.store.head().await?;
     let stopping = lifecycle.stopping();
     lifecycle.spawn("gauges", gauges::run(hub.clone(), stopping.clone()));
+    if hub.bot.is_some() {
+        lifecycle.spawn("bot", bot::run(hub.clone(), stopping.clone()));
+    }
     lifecycle.spawn("keys", keys(hub.clone(), stopping.clone()));
     lifecycle.spawn("intake", intake::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("shards", shards::run(hub.clone(), head, stopping.clone()));

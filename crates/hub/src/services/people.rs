@@ -70,6 +70,21 @@ async fn reveal_account(hub: &Hub, hash: &AccountHash, sealed: &Sealed) -> Resul
     }
 }
 
+/// The product's accounts of a person, for this very person. Those that are erased are left out.
+pub async fn accounts(hub: &Hub, person: PersonId) -> Result<Vec<String>> {
+    let id = person.connection();
+    let now = hub.commands.load::<Connection>(id).await?;
+    hub.connections.wait_for(now.position, WAIT_MAX).await?;
+    let Some(Row::Connection(row)) = hub.connections.get(Key::Connection(id)).await? else {
+        return Ok(Vec::new());
+    };
+    let mut accounts = Vec::new();
+    for (hash, sealed) in &row.accounts {
+        accounts.extend(reveal_account(hub, hash, sealed).await?);
+    }
+    Ok(accounts)
+}
+
 /// Lets people of a tenant in, or keeps them out. Saying it again changes nothing.
 pub async fn decide_on_tenant(
     hub: &Hub,

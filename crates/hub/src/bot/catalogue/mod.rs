@@ -1,0 +1,184 @@
+//! Everything that the bot says, in every language that it speaks.
+//!
+//! **Invariant.** Each language has words for each notice; the compiler sees to it. Personal data, links and codes stand
+//! in what is said and nowhere else, so a notice has no debug output.
+
+mod english;
+mod german;
+
+use domain::{connection::Status, notice::Kind};
+use microsoft::bot::{OutgoingActivity, TextFormat};
+use url::Url;
+
+use super::cards;
+
+/// Something that the bot says.
+pub enum Notice {
+    /// What the bot can do.
+    Help,
+    /// The way to the panel.
+    Login {
+        url: Url,
+        /// For how long it is good.
+        minutes: u64,
+    },
+    Status {
+        standing: Standing,
+        /// The product's accounts of this person.
+        accounts: Vec<String>,
+    },
+    LoggedOut,
+    NotLinked,
+    /// A sign-in brought a link.
+    Linked {
+        accounts: Vec<String>,
+    },
+    CodeWrong {
+        left: u32,
+    },
+    /// No more tries of the code.
+    CodeVoid,
+    /// What was signed in to is somebody else's.
+    LinkRefused,
+    /// To the person who is linked: somebody else tried to link the account.
+    LinkAttempted,
+    /// An administrator says that the organisation consented.
+    ConsentReported,
+    PersonalChatOnly,
+    TenantNotAdmitted,
+}
+
+/// How somebody stands with the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    NotLinked,
+    /// Linked without a Microsoft token, or with a good one.
+    Linked,
+    /// Linked, and Microsoft wants to see them again.
+    SignInAgain,
+    ConsentRequired,
+    Suspended,
+}
+
+impl Standing {
+    pub fn of(status: Status) -> Self {
+        match status {
+            Status::Absent | Status::Unlinked => Self::NotLinked,
+            Status::Linked | Status::Active => Self::Linked,
+            Status::ReauthorizationRequired => Self::SignInAgain,
+            Status::ConsentRequired => Self::ConsentRequired,
+            Status::Suspended => Self::Suspended,
+        }
+    }
+}
+
+/// A language that the bot speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    English,
+    German,
+}
+
+impl Language {
+    /// The language of a locale such as `de-AT`; English where it is another one, or not known.
+    pub fn of(locale: Option<&str>) -> Self {
+        let language = locale.and_then(|locale| locale.split('-').next()).unwrap_or_default();
+        if language.eq_ignore_ascii_case("de") { Self::German } else { Self::English }
+    }
+
+    fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+        }
+    }
+
+    /// Plain text; lines are parted by `\n`.
+    fn text(self, notice: &Notice) -> String {
+        match self {
+            Self::English => english::text(notice),
+            Self::German => german::text(notice),
+        }
+    }
+
+    fn labels(self) -> &'static Labels {
+        match self {
+            Self::English => &english::LABELS,
+            Self::German => &german::LABELS,
+        }
+    }
+}
+
+/// What stands on buttons.
+pub(super) struct Labels {
+    pub(super) sign_in: &'static str,
+    pub(super) status: &'static str,
+    pub(super) log_out: &'static str,
+}
+
+impl Notice {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Help => Kind::Help,
+            Self::Login { .. } => Kind::Login,
+            Self::Status { .. } => Kind::Status,
+            Self::LoggedOut => Kind::LoggedOut,
+            Self::NotLinked => Kind::NotLinked,
+            Self::Linked { .. } => Kind::Linked,
+            Self::CodeWrong { .. } => Kind::CodeWrong,
+            Self::CodeVoid => Kind::CodeVoid,
+            Self::LinkRefused => Kind::LinkRefused,
+            Self::LinkAttempted => Kind::LinkAttempted,
+            Self::ConsentReported => Kind::ConsentReported,
+            Self::PersonalChatOnly => Kind::PersonalChatOnly,
+            Self::TenantNotAdmitted => Kind::TenantNotAdmitted,
+        }
+    }
+
+    /// As it is sent: a text, or a card that has the text as its fallback.
+    pub fn in_words(&self, language: Language) -> OutgoingActivity {
+        let (text, labels) = (language.text(self), language.labels());
+        let said = match self {
+            Self::Help => OutgoingActivity::card(cards::help(&text, labels), text),
+            Self::Login { url, .. } => OutgoingActivity::card(cards::login(&text, url, labels), text),
+            _ => OutgoingActivity::text(TextFormat::Plain, text),
+        };
+        said.in_language(language.tag())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_follows_the_locale_and_english_is_for_all_others() {
+        for (locale, language) in [
+            (Some("de"), Language::German),
+            (Some("DE-at"), Language::German),
+            (Some("en-GB"), Language::English),
+            (Some("den"), Language::English),
+            (None, Language::English),
+        ] {
+            assert_eq!(Language::of(locale), language, "{locale:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_named_where_they_are_known() {
+        let status = |accounts: &[&str]| Notice::Status {
+            standing: Standing::Linked,
+            accounts: accounts.iter().map(|account| (*account).to_owned()).collect(),
+        };
+        for language in [Language::English, Language::German] {
+            assert!(language.text(&status(&["u-1", "u-2"])).contains("u-1, u-2"));
+            assert!(!language.text(&status(&[])).contains(':'), "{}", language.text(&status(&[])));
+        }
+    }
+
+    #[test]
+    fn the_last_try_of_a_code_is_said_in_the_singular() {
+        assert!(Language::English.text(&Notice::CodeWrong { left: 1 }).contains("1 more try"));
+        assert!(Language::German.text(&Notice::CodeWrong { left: 2 }).contains("2 Versuche"));
+    }
+}

@@ -1,0 +1,269 @@
+//! What follows from an activity, step by step, so that a process that dies in between can be followed by another.
+//!
+//! **Invariants.** Each step may be done twice and counts once: sign-ins and notices are named after the activity. The
+//! payload is destroyed before the activity is recorded as handled. In a group nothing is said about anybody.
+
+use anyhow::Result;
+use custody::CustodyError;
+use domain::{
+    ActivityId, CommandId, PersonId, Timestamp,
+    activity::{self, BotCommand, Kind, Outcome, Received},
+    connection::{self, Connection, Reachable},
+    tenant::{self, Tenant},
+};
+use microsoft::bot::{self, Scope};
+use projections::due::ActivityRow;
+use store::Position;
+
+use super::{
+    catalogue::{Notice, Standing},
+    notices::{self, Told},
+};
+use crate::{
+    commands::{Context, Done},
+    config::SignInTenants,
+    hub::Hub,
+    metrics::ActivityOutcome,
+    services::{
+        people::{self, LoggedOut},
+        sign_ins::{self, CodeTried, InChat},
+    },
+};
+
+/// How an activity was left.
+pub enum Left {
+    /// Handled, and where that is recorded.
+    Handled(Position),
+    /// The bot could not say what it has to; worth another try then.
+    Until(Timestamp),
+}
+
+/// Handles an activity of which `due` knows, unless somebody did.
+pub async fn handle(hub: &Hub, id: ActivityId, row: &ActivityRow) -> Result<Left> {
+    let loaded = hub.commands.load::<activity::Activity>(id).await?;
+    let waits = loaded.state.received.filter(|it| it.inbox == row.inbox && loaded.state.handled.is_none());
+    let Some(received) = waits else { return Ok(Left::Handled(loaded.position)) };
+    let context =
+        Context::hub("bot", id.to_string()).of_tenant(received.person.tenant).caused_by(loaded.last);
+    let outcome = match hub.custody.get_inbox(received.inbox).await {
+        Ok(Some(payload)) => match bot::Activity::parse(&payload) {
+            Ok(activity) => {
+                match follow(&Case { hub, id, received: &received, activity, context: &context }).await? {
+                    Then::Done(outcome) => outcome,
+                    Then::Later(at) => return Ok(Left::Until(at)),
+                }
+            }
+            Err(_) => Outcome::PayloadLost,
+        },
+        Ok(None) => Outcome::PayloadLost,
+        Err(CustodyError::Destroyed { .. }) => Outcome::Finished,
+        Err(error) => return Err(error.into()),
+    };
+    if outcome == Outcome::PayloadLost {
+        tracing::error!(activity.id = %id, "What somebody did to the bot is not in the vault: is it this log's?");
+    }
+    hub.custody.destroy_inbox(received.inbox).await?;
+    let command = activity::Command::Handle { inbox: received.inbox, outcome };
+    let command_id = CommandId::new(format!("handle/{}", received.inbox));
+    let done = hub.commands.execute::<activity::Activity>(id, &command_id, &context, command).await?;
+    if let Done::Appended { .. } = done {
+        hub.metrics.activity_handled(ActivityOutcome::of(outcome));
+    }
+    Ok(Left::Handled(done.after().position))
+}
+
+/// What is to be done next.
+enum Then {
+    Done(Outcome),
+    Later(Timestamp),
+}
+
+impl From<Told> for Then {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Said | Told::Before => Self::Done(Outcome::Answered),
+            Told::Unsaid => Self::Done(Outcome::Unanswered),
+            Told::Later(at) => Self::Later(at),
+        }
+    }
+}
+
+/// An activity with everything that is needed to follow it.
+struct Case<'a> {
+    hub: &'a Hub,
+    id: ActivityId,
+    received: &'a Received,
+    activity: bot::Activity,
+    context: &'a Context,
+}
+
+async fn follow(case: &Case<'_>) -> Result<Then> {
+    if !case.is_let_in().await? {
+        return case.turn_away().await;
+    }
+    if !case.is_personal() {
+        return case.in_group().await;
+    }
+    match case.received.kind {
+        Kind::Installed => case.greet().await,
+        Kind::Removed => case.part().await,
+        Kind::Message | Kind::Submit => {
+            case.meet().await?;
+            case.answer(case.received.command).await
+        }
+    }
+}
+
+impl Case<'_> {
+    fn person(&self) -> PersonId {
+        self.received.person
+    }
+
+    fn is_personal(&self) -> bool {
+        let conversation = &self.activity.conversation;
+        // Some activities do not say it, but the ids of personal conversations do.
+        conversation.scope == Scope::Personal
+            || (conversation.scope == Scope::Unsaid && conversation.id.starts_with("a:"))
+    }
+
+    /// Says something where the person wrote, once for this activity.
+    async fn reply(&self, notice: &Notice) -> Result<Then> {
+        let place = notices::Place::of(&self.activity);
+        Ok(notices::reply(self.hub, self.person(), &place, self.id.0, notice).await?.into())
+    }
+
+    async fn is_let_in(&self) -> Result<bool> {
+        let open = self.hub.config.sign_in.tenants == SignInTenants::Open;
+        let tenant = self.hub.commands.load::<Tenant>(self.person().tenant).await?.state;
+        Ok(tenant.admission.lets_in(open))
+    }
+
+    /// Their organisation is seen, so that an operator can admit it; and they are told, once in a conversation.
+    async fn turn_away(&self) -> Result<Then> {
+        let tenant = self.person().tenant;
+        let command_id = CommandId::new(format!("see/{}", self.id));
+        self.hub.commands.execute::<Tenant>(tenant, &command_id, self.context, tenant::Command::See).await?;
+        if self.received.kind != Kind::Removed {
+            let place = notices::Place::of(&self.activity);
+            let cause = self.hub.custody.name_of("turned away", &[&place.address.conversation_id]);
+            let told =
+                notices::reply(self.hub, self.person(), &place, cause, &Notice::TenantNotAdmitted).await?;
+            if let Told::Later(at) = told {
+                return Ok(Then::Later(at));
+            }
+        }
+        Ok(Then::Done(Outcome::TenantNotAdmitted))
+    }
+
+    /// Others read along: commands lead to the personal chat, and nothing else is answered.
+    async fn in_group(&self) -> Result<Then> {
+        let asked = self.received.command.is_some_and(|command| command != BotCommand::Code);
+        if asked { self.reply(&Notice::PersonalChatOnly).await } else { Ok(Then::Done(Outcome::Noted)) }
+    }
+
+    /// Knows where the person is reached from now on. True where the bot was not there before.
+    async fn meet(&self) -> Result<bool> {
+        let conversation = connection::Conversation {
+            bot_id: self.activity.recipient.id.clone(),
+            service_url: self.activity.service_url.clone(),
+            conversation_id: self.activity.conversation.id.clone(),
+            user_id: self.activity.from.id.clone(),
+            locale: self.activity.locale.clone(),
+            activity_id: self.activity.id.clone(),
+        };
+        let command = connection::Command::InstallBot { person: self.person(), conversation };
+        let before = self.connection().await?;
+        self.connect("bot", command).await?;
+        Ok(before.bot.is_none_or(|bot| bot.reachable == Reachable::Removed))
+    }
+
+    /// Teams tells of an installation twice, and of updates of the app as well: only who had no bot is greeted.
+    async fn greet(&self) -> Result<Then> {
+        if !self.meet().await? {
+            return Ok(Then::Done(Outcome::Noted));
+        }
+        self.hint().await
+    }
+
+    async fn part(&self) -> Result<Then> {
+        let conversation_id = self.activity.conversation.id.clone();
+        self.connect("bot-removed", connection::Command::RemoveBot { conversation_id }).await?;
+        Ok(Then::Done(Outcome::Noted))
+    }
+
+    async fn connection(&self) -> Result<Connection> {
+        Ok(self.hub.commands.load::<Connection>(self.person().connection()).await?.state)
+    }
+
+    async fn connect(&self, what: &str, command: connection::Command) -> Result<()> {
+        let command_id = CommandId::new(format!("{what}/{}", self.received.inbox));
+        let id = self.person().connection();
+        self.hub.commands.execute::<Connection>(id, &command_id, self.context, command).await?;
+        Ok(())
+    }
+
+    async fn answer(&self, command: Option<BotCommand>) -> Result<Then> {
+        match command {
+            Some(BotCommand::Login) => self.login().await,
+            Some(BotCommand::Logout) => self.logout().await,
+            Some(BotCommand::Status) => self.status().await,
+            Some(BotCommand::Help) => self.reply(&Notice::Help).await,
+            Some(BotCommand::Code) => self.code().await,
+            None => self.hint().await,
+        }
+    }
+
+    /// What the bot can do, for who asked for something else; not over and over.
+    async fn hint(&self) -> Result<Then> {
+        let place = notices::Place::of(&self.activity);
+        Ok(match notices::hint(self.hub, self.person(), &place).await? {
+            Told::Before => Then::Done(Outcome::Noted),
+            told => told.into(),
+        })
+    }
+
+    async fn login(&self) -> Result<Then> {
+        let chat = InChat {
+            person: self.person(),
+            conversation_id: self.activity.conversation.id.clone(),
+            name: self.activity.from.name.clone().unwrap_or_default(),
+            locale: self.activity.locale.clone(),
+            activity: self.id.0,
+        };
+        let invitation = sign_ins::begin_in_chat(self.hub, chat).await?;
+        let minutes = self.hub.config.sign_in.link_life.as_secs() / 60;
+        self.reply(&Notice::Login { url: invitation.url, minutes }).await
+    }
+
+    async fn logout(&self) -> Result<Then> {
+        let notice = match people::logout(self.hub, self.person(), self.id.0).await? {
+            LoggedOut::Done => Notice::LoggedOut,
+            LoggedOut::NotLinked => Notice::NotLinked,
+        };
+        self.reply(&notice).await
+    }
+
+    async fn status(&self) -> Result<Then> {
+        let standing = Standing::of(self.connection().await?.status);
+        let accounts = people::accounts(self.hub, self.person()).await?;
+        self.reply(&Notice::Status { standing, accounts }).await
+    }
+
+    /// Only while a code is waited for; otherwise the text is like any other.
+    async fn code(&self) -> Result<Then> {
+        let bot::Kind::Message { text } = &self.activity.kind else { return self.hint().await };
+        let Some(code) = sign_ins::as_code(text) else { return self.hint().await };
+        let conversation_id = &self.activity.conversation.id;
+        let notice =
+            match sign_ins::try_code(self.hub, self.person(), conversation_id, &code, self.id.0).await? {
+                CodeTried::NothingOpen => return self.hint().await,
+                CodeTried::Linked => {
+                    Notice::Linked { accounts: people::accounts(self.hub, self.person()).await? }
+                }
+                CodeTried::Wrong { left } => Notice::CodeWrong { left },
+                CodeTried::Void => Notice::CodeVoid,
+                CodeTried::Refused => Notice::LinkRefused,
+            };
+        self.reply(&notice).await
+    }
+}

@@ -1,0 +1,97 @@
+//! Keeping what came until it is handled: the payload into the vault, then the event, then the answer to Teams.
+//!
+//! **Invariant.** What comes ten times, to ten hubs at once, is received once.
+
+use anyhow::Result;
+use custody::VaultError;
+use domain::{
+    ActivityId, Aggregate as _, CommandId,
+    activity::{self, BotCommand, Command, Kind, Received},
+};
+use microsoft::bot::{self, Membership};
+use uuid::Uuid;
+
+use super::commands;
+use crate::{
+    commands::{Context, Done},
+    hub::Hub,
+};
+
+/// What became of an activity that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Received,
+    /// It had come before.
+    Repeated,
+    /// Nothing follows from such an activity, or nobody did it.
+    Ignored,
+}
+
+/// Receives an activity whose token was checked. `payload` is the body that it was read from.
+pub(super) async fn keep(hub: &Hub, activity: &bot::Activity, payload: &[u8]) -> Result<Kept> {
+    let (Some((kind, command)), Some(person)) = (asked(activity), activity.sender()) else {
+        return Ok(Kept::Ignored);
+    };
+    let (id, inbox) = names(hub, activity);
+    let received = Received {
+        activity_id: activity.id.clone(),
+        conversation_id: activity.conversation.id.clone(),
+        kind,
+        command,
+        person,
+        inbox,
+        at: hub.clock.now(),
+    };
+    let receive = Command::Receive(received);
+    let before = hub.commands.load::<activity::Activity>(id).await?;
+    let Ok(news) = before.state.decide(receive.clone());
+    if news.is_empty() {
+        return Ok(Kept::Repeated);
+    }
+    match hub.custody.put_inbox(inbox, payload).await {
+        Ok(()) => {}
+        // It was handled between the look and the put.
+        Err(VaultError::Destroyed) => return Ok(Kept::Repeated),
+        Err(error) => return Err(error.into()),
+    }
+    let command_id = CommandId::new(format!("receive/{inbox}"));
+    let context = Context { actor: "person".to_owned(), ..Context::hub("", id.to_string()) };
+    let context = context.of_tenant(person.tenant);
+    match hub.commands.execute::<activity::Activity>(id, &command_id, &context, receive).await? {
+        Done::Appended { .. } => Ok(Kept::Received),
+        Done::AlreadyDone(after) => {
+            if after.state.received.is_some_and(|received| received.inbox != inbox) {
+                // The same card was submitted at the same time: this payload nobody will look for.
+                hub.custody.destroy_inbox(inbox).await?;
+            }
+            Ok(Kept::Repeated)
+        }
+    }
+}
+
+/// What sort of activity it is, and what it asks for; `None` where nothing follows from it.
+fn asked(activity: &bot::Activity) -> Option<(Kind, Option<BotCommand>)> {
+    Some(match &activity.kind {
+        bot::Kind::Message { text } => (Kind::Message, commands::said(text)),
+        bot::Kind::Submit { value } => (Kind::Submit, commands::pressed(value)),
+        bot::Kind::Installed | bot::Kind::MembersChanged { bot: Some(Membership::Joined) } => {
+            (Kind::Installed, None)
+        }
+        bot::Kind::Removed | bot::Kind::MembersChanged { bot: Some(Membership::Left) } => {
+            (Kind::Removed, None)
+        }
+        bot::Kind::MembersChanged { bot: None } | bot::Kind::Invoke { .. } | bot::Kind::Other => return None,
+    })
+}
+
+/// What its stream is named by, and its payload. Microsoft sends a submitted card again with another id, so those are
+/// named by who submitted what on which card.
+fn names(hub: &Hub, activity: &bot::Activity) -> (ActivityId, Uuid) {
+    let conversation = activity.conversation.id.as_str();
+    let inbox = hub.custody.name_of("activity", &[conversation, &activity.id]);
+    let bot::Kind::Submit { value } = &activity.kind else { return (ActivityId(inbox), inbox) };
+    let card = activity.reply_to_id.as_deref().unwrap_or_default();
+    // The keys of a JSON object are sorted here, so the same value has the same text.
+    let parts = [&activity.from.id, conversation, card, &value.to_string()];
+    (ActivityId(hub.custody.name_of("submit", &parts)), inbox)
+}
