@@ -71,7 +71,7 @@ pub struct Config {
     pub keys: KeysConfig,
     pub microsoft: MicrosoftConfig,
     /// `None` where there is no bot.
-    pub bot: Option<BotConfig>,
+    pub bot: Option<Box<BotConfig>>,
     pub outbound: OutboundConfig,
     pub sign_in: SignInConfig,
     pub password: PasswordConfig,
@@ -98,7 +98,7 @@ impl Config {
             store,
             keys: KeysConfig::read(&mut layers.section("keys")),
             microsoft: MicrosoftConfig::read(&mut layers.section("microsoft")),
-            bot: BotConfig::read(&mut layers.section("bot")),
+            bot: BotConfig::read(&mut layers.section("bot")).map(Box::new),
             outbound: OutboundConfig::read(&mut layers.section("outbound")),
             sign_in: SignInConfig::read(&mut layers.section("sign_in")),
             password: PasswordConfig::read(&mut layers.section("password")),

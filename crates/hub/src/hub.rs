@@ -130,7 +130,7 @@ impl Hub {
             let shared = hub.clone();
             readiness.add("heartbeat", move || shared.shards.is_heard());
         }
-        if let Some(unusual) = hub.config.bot.as_ref().and_then(BotConfig::unusual) {
+        if let Some(unusual) = hub.config.bot.as_deref().and_then(BotConfig::unusual) {
             readiness.note("bot", unusual);
         }
         processors::spawn(&hub, lifecycle).await?;

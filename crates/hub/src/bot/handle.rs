@@ -14,6 +14,7 @@ use domain::{
 use microsoft::bot::{self, Scope};
 use projections::due::ActivityRow;
 use store::Position;
+use uuid::Uuid;
 
 use super::{
     catalogue::{Notice, Standing},
@@ -126,10 +127,15 @@ impl Case<'_> {
             || (conversation.scope == Scope::Unsaid && conversation.id.starts_with("a:"))
     }
 
+    /// What names all that follows. A card can be submitted again later, and is the same activity then.
+    fn cause(&self) -> Uuid {
+        self.received.inbox
+    }
+
     /// Says something where the person wrote, once for this activity.
     async fn reply(&self, notice: &Notice) -> Result<Then> {
         let place = notices::Place::of(&self.activity);
-        Ok(notices::reply(self.hub, self.person(), &place, self.id.0, notice).await?.into())
+        Ok(notices::reply(self.hub, self.person(), &place, self.cause(), notice).await?.into())
     }
 
     async fn is_let_in(&self) -> Result<bool> {
@@ -228,7 +234,7 @@ impl Case<'_> {
             conversation_id: self.activity.conversation.id.clone(),
             name: self.activity.from.name.clone().unwrap_or_default(),
             locale: self.activity.locale.clone(),
-            activity: self.id.0,
+            activity: self.cause(),
         };
         let invitation = sign_ins::begin_in_chat(self.hub, chat).await?;
         let minutes = self.hub.config.sign_in.link_life.as_secs() / 60;
@@ -236,7 +242,7 @@ impl Case<'_> {
     }
 
     async fn logout(&self) -> Result<Then> {
-        let notice = match people::logout(self.hub, self.person(), self.id.0).await? {
+        let notice = match people::logout(self.hub, self.person(), self.cause()).await? {
             LoggedOut::Done => Notice::LoggedOut,
             LoggedOut::NotLinked => Notice::NotLinked,
         };
@@ -255,7 +261,7 @@ impl Case<'_> {
         let Some(code) = sign_ins::as_code(text) else { return self.hint().await };
         let conversation_id = &self.activity.conversation.id;
         let notice =
-            match sign_ins::try_code(self.hub, self.person(), conversation_id, &code, self.id.0).await? {
+            match sign_ins::try_code(self.hub, self.person(), conversation_id, &code, self.cause()).await? {
                 CodeTried::NothingOpen => return self.hint().await,
                 CodeTried::Linked => {
                     Notice::Linked { accounts: people::accounts(self.hub, self.person()).await? }

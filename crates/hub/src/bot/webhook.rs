@@ -47,9 +47,11 @@ async fn take(State(hub): State<Hub>, request: Request) -> Result<Response, ApiE
     let bot = bot(&hub)?;
     let authorization = request.headers().get(header::AUTHORIZATION);
     let authorization = authorization.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = extract::body(request, &hub).await?;
     let mut kind = ActivityKind::Unreadable;
-    let answer = answer(&hub, bot, authorization.as_deref(), &body, &mut kind).await;
+    let answer = match extract::body(request, &hub).await {
+        Ok(body) => answer(&hub, bot, authorization.as_deref(), &body, &mut kind).await,
+        Err(problem) => Err(problem),
+    };
     hub.metrics.activity(kind, answer.as_ref().map_or(ActivityAnswer::Refused, |(counted, _)| *counted));
     answer.map(|(_, response)| response)
 }
@@ -74,7 +76,7 @@ async fn answer(
     if let Kind::Invoke { name, value } = &activity.kind {
         return Ok((ActivityAnswer::Ignored, asked_back(name, value)));
     }
-    let counted = match inbox::keep(hub, &activity, body).await.map_err(unavailable)? {
+    let counted = match inbox::keep(hub, &activity, body).await.map_err(|error| unavailable(&error))? {
         Kept::Received => ActivityAnswer::Received,
         Kept::Repeated => ActivityAnswer::Repeated,
         Kept::Ignored => ActivityAnswer::Ignored,
@@ -108,7 +110,7 @@ fn not_trusted(detail: &str) -> ApiError {
     ApiError::new(problem::Kind::ActivityNotTrusted, detail)
 }
 
-fn unavailable(error: anyhow::Error) -> ApiError {
+fn unavailable(error: &anyhow::Error) -> ApiError {
     tracing::error!(error = format!("{error:#}"), "An activity could not be kept.");
     ApiError::new(problem::Kind::Unavailable, "The activity could not be kept; send it again.")
 }
