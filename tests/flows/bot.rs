@@ -94,7 +94,7 @@ async fn who_is_linked_hears_it_and_can_end_it() {
 async fn the_bot_speaks_the_language_of_the_person() {
     let world = world().await;
     let german = |sending: &mut microsoft_simulator::activities::Sending| {
-        sending.change = json!({ "locale": "de-AT" })
+        sending.change = json!({ "locale": "de-AT" });
     };
     world.microsoft.send(ADA, Act::Text("status".to_owned()), german).await;
     assert!(world.microsoft.until_heard(ADA, 1).await[0].starts_with("Sie sind nicht verbunden"));
