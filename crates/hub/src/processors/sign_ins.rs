@@ -42,7 +42,7 @@ fn round(hub: &Hub) -> Round<'_> {
 
 async fn settle(hub: &Hub, id: SignInId, row: &SignInRow) -> Result<()> {
     if row.ended {
-        sign_ins::finish(hub, id).await?;
+        sign_ins::finish_and_tell(hub, id).await?;
         return Ok(());
     }
     sign_ins::lapse(hub, id).await

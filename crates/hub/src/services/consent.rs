@@ -3,20 +3,25 @@
 //! **Invariant.** What a browser brings back from Microsoft proves nothing: it is recorded as reported, once for each time
 //! that the button was pressed. Consent is granted when a sign-in really brings the scopes.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Result;
 use custody::ConsentPurpose;
 use domain::{
-    CommandId, SignInId, TenantId, Timestamp,
+    CommandId, PersonId, SignInId, TenantId, Timestamp,
+    connection::Status,
     sign_in::SignIn,
     tenant::{Command, Tenant},
 };
+use futures_util::{StreamExt as _, stream};
+use projections::connections::{queries::connections, status_name};
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
 use url::Url;
+use uuid::Uuid;
 
 use crate::{
+    bot::{catalogue::Notice, notices},
     commands::{Context, Done},
     hub::Hub,
 };
@@ -25,6 +30,9 @@ use crate::{
 const LINK_LIFE: Duration = Duration::from_hours(30 * 24);
 /// From the button to Microsoft and back.
 const STATE_LIFE: Duration = Duration::from_mins(10);
+/// People who are told at once, and at most.
+const TELLING_MAX: usize = 8;
+const AWAITING_MAX: usize = 1000;
 /// What our `state` begins with, to be told from that of a sign-in, which comes back to the same address.
 const MARK: &str = "consent";
 
@@ -102,13 +110,33 @@ pub async fn returned(hub: &Hub, state: &str, browser_hash: &str, consented: boo
     if !consented {
         return Ok(Returned::Declined);
     }
+    let awaiting = awaiting(hub, tenant).await?;
     let context = Context { actor: "admin".to_owned(), ..Context::hub("", once) }.of_tenant(tenant);
     let command_id = CommandId::new(format!("consent/{once}"));
     let done = hub.commands.execute::<Tenant>(tenant, &command_id, &context, Command::ReportConsent).await?;
-    Ok(match done {
-        Done::Appended { .. } => Returned::Reported,
-        Done::AlreadyDone(_) => Returned::Again,
-    })
+    if let Done::AlreadyDone(_) = done {
+        return Ok(Returned::Again);
+    }
+    let cause: Uuid = once.parse()?;
+    let tell = async |person| {
+        if let Err(error) = notices::tell(hub, person, cause, &Notice::ConsentReported).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "A person was not told that there is word of consent."
+            );
+        }
+    };
+    stream::iter(awaiting).for_each_concurrent(TELLING_MAX, tell).await;
+    Ok(Returned::Reported)
+}
+
+/// Who waits for consent: those whose first sign-in failed for want of it, and those whose link ended so.
+async fn awaiting(hub: &Hub, tenant: TenantId) -> Result<BTreeSet<PersonId>> {
+    let mut people = hub.commands.load::<Tenant>(tenant).await?.state.awaiting;
+    let status = status_name(Status::ConsentRequired).to_owned();
+    let linked = connections(&hub.connections, tenant, None, Some(status), AWAITING_MAX).await?;
+    people.extend(linked.into_iter().map(|(_, row)| row.person));
+    Ok(people)
 }
 
 /// The person of this sign-in waits for consent, and is told when there is word of it.

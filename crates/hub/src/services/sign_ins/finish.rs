@@ -12,6 +12,7 @@ use domain::{
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::news;
 use super::{
     NAME, PRODUCT_ACCOUNT, Profile, following, link_id, of_client, place, seal, seal_profile, stream,
 };
@@ -24,8 +25,23 @@ use crate::{
 
 /// What follows from the end of a sign-in: where it was completed, the account is linked, then the person; and what is of
 /// no use any more is destroyed. Safe to repeat after any interruption, and for two at once: the handler and the processor
-/// often are.
+/// often are. Where somebody is to be told of it, it is left to the processor to settle the sign-in.
 pub async fn finish(hub: &Hub, id: SignInId) -> Result<Stage> {
+    finish_as(hub, id, Telling::Left).await
+}
+
+/// The same, with what people are told.
+pub async fn finish_and_tell(hub: &Hub, id: SignInId) -> Result<Stage> {
+    finish_as(hub, id, Telling::Done).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    Left,
+    Done,
+}
+
+async fn finish_as(hub: &Hub, id: SignInId, telling: Telling) -> Result<Stage> {
     let before = hub.commands.load::<SignIn>(id).await?;
     let (loaded, ended) = (before.state, before.last);
     if loaded.settled || !loaded.has_ended() {
@@ -41,6 +57,12 @@ pub async fn finish(hub: &Hub, id: SignInId) -> Result<Stage> {
         hub.custody.destroy_tokens(id).await?;
     }
     hub.custody.destroy_sign_in_key(id).await?;
+    if news::is_due(&loaded, stage) {
+        if telling == Telling::Left {
+            return Ok(stage);
+        }
+        news::tell(hub, id, &loaded, stage).await?;
+    }
     let context = of_client(Context::hub("sign-ins", id.to_string()), &loaded).caused_by(ended);
     hub.commands.execute::<SignIn>(id, &CommandId::new("settle"), &context, Command::Settle).await?;
     Ok(stage)

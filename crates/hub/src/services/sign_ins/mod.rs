@@ -7,6 +7,7 @@
 mod authorize;
 mod finish;
 mod in_chat;
+mod news;
 mod password;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ use url::Url;
 use uuid::Uuid;
 
 pub use authorize::{Answer, Outcome, authorize};
-pub use finish::{finish, lapse};
+pub use finish::{finish, finish_and_tell, lapse};
 pub use in_chat::{CodeTried, InChat, as_code, begin_in_chat, try_code};
 pub use password::{Shown, Tried, code, shown, try_password};
 
