@@ -83,7 +83,7 @@ test("another comes in by the product's password and a code typed in the chat, b
   const chat = await teams("chiara@contoso.example");
   const page = await newPage(browser);
   await page.goto(await login(chat));
-  await page.getByLabel("User name").focus();
+  await page.getByLabel("User name", { exact: true }).focus();
   await page.keyboard.type("chiara");
   await page.keyboard.press("Tab");
   await page.keyboard.type("wrong");
@@ -91,8 +91,8 @@ test("another comes in by the product's password and a code typed in the chat, b
   await page.getByRole("alert").waitFor();
   await screenshot(page, "panel-wrong-password");
   await inspect(page);
-  await page.getByLabel("User name").fill("chiara");
-  await page.getByLabel("Password").fill("correct-horse");
+  await page.getByLabel("User name", { exact: true }).fill("chiara");
+  await page.getByLabel("Password", { exact: true }).fill("correct-horse");
   await page.keyboard.press("Enter");
   await heading(page, "One more step");
   await screenshot(page, "panel-code");

@@ -46,7 +46,7 @@ pub(super) fn panel(hub: &Hub, state: &SignIn, person: &Shown, link: &str, csrf:
 fn for_whom(Shown { name, organisation, .. }: &Shown) -> Markup {
     html! {
         h1 { (TITLE) }
-        p.person {
+        p {
             "For " strong { (name) } ", who typed login in Teams" br;
             span.small { "organisation " (organisation) }
         }

@@ -27,16 +27,16 @@ use crate::{
 const PATIENCE: Duration = Duration::from_hours(1);
 
 /// Whether anybody is to be told of the end: the processor does it, and the browser does not wait for it.
-pub(super) fn is_due(state: &SignIn, stage: Stage) -> bool {
+pub(super) fn is_due(state: &SignIn, end: Stage) -> bool {
     let by_bot = state.request.as_ref().and_then(Request::of_bot).is_some();
-    stage == Stage::Refused || (stage == Stage::Completed && by_bot)
+    end == Stage::Refused || (end == Stage::Completed && by_bot)
 }
 
 /// Tells the person who is linked now, or whose account somebody else tried to link; and looks for the chat, so that the
 /// first message need not.
-pub(super) async fn tell(hub: &Hub, id: SignInId, state: &SignIn, stage: Stage) -> Result<()> {
+pub(super) async fn tell(hub: &Hub, id: SignInId, state: &SignIn, end: Stage) -> Result<()> {
     let Some(authorized) = &state.authorized else { return Ok(()) };
-    let told = match stage {
+    let told = match end {
         Stage::Refused => match whose(hub, state).await? {
             Some(linked) => notices::tell(hub, linked, id.0, &Notice::LinkAttempted).await?,
             None => return Ok(()),
