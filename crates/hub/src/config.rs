@@ -90,6 +90,8 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut layers = Layers::read(sources)?;
         let store = StoreConfig::read(&mut layers.section("store"));
+        let bot = BotConfig::read(&mut layers.section("bot")).map(Box::new);
+        let has_bot = bot.is_some();
         let config = Self {
             server: ServerConfig::read(&mut layers.section("server")),
             log: LogConfig::read(&mut layers.section("log")),
@@ -98,12 +100,12 @@ impl Config {
             store,
             keys: KeysConfig::read(&mut layers.section("keys")),
             microsoft: MicrosoftConfig::read(&mut layers.section("microsoft")),
-            bot: BotConfig::read(&mut layers.section("bot")).map(Box::new),
+            bot,
             outbound: OutboundConfig::read(&mut layers.section("outbound")),
             sign_in: SignInConfig::read(&mut layers.section("sign_in")),
             password: PasswordConfig::read(&mut layers.section("password")),
             product: ProductConfig::read(&mut layers.section("product")),
-            delivery: DeliveryConfig::read(&mut layers.section("delivery")),
+            delivery: DeliveryConfig::read(&mut layers.section("delivery"), has_bot),
             hubs: HubsConfig::read(&mut layers.section("hubs")),
             tokens: TokensConfig::read(&mut layers.section("tokens")),
             limits: LimitsConfig::read(&mut layers.section("limits")),

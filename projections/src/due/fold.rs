@@ -9,7 +9,7 @@ use domain::{
     sign_in::{self, FailureReason},
 };
 
-use super::{ActivityRow, ConnectionRow, Event, LaneRow, MessageRow, SignInRow};
+use super::{ActivityRow, ConnectionRow, Event, LaneRow, MessageRow, SignInRow, opens_bot};
 
 pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
     match event {
@@ -21,7 +21,7 @@ pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow
                 not_before: None,
                 open: None,
                 parked: BTreeMap::new(),
-                bot_installed: None,
+                bot_opened: None,
                 again: BTreeSet::new(),
                 arrived: false,
                 deferrals: 0,
@@ -31,6 +31,9 @@ pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow
             Some(row)
         }
         Event::Lane { revision, event, at, .. } => row.map(|row| row.after(*revision, event, *at)),
+        Event::Connection { revision, event, .. } if opens_bot(event) => {
+            row.map(|row| LaneRow { bot_opened: Some(*revision), ..row })
+        }
         _ => row,
     }
 }

@@ -98,10 +98,10 @@ pub struct LaneRow {
     /// The ways out that are closed until something happens.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parked: BTreeMap<Surface, Parked>,
-    /// The revision of the connection by which the bot was installed last, of what was recorded since the lane had its
-    /// first message.
+    /// The newest revision of the connection by which the bot may write again: it was installed, or the person linked. Of
+    /// what was recorded since the lane had its first message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bot_installed: Option<u64>,
+    pub bot_opened: Option<u64>,
     /// Unknown ones that go again, until they are concluded.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub again: BTreeSet<MessageId>,
@@ -316,7 +316,12 @@ impl Projection for Due {
                 keys.push(Key::Lane(*lane));
                 keys.extend(message_of(event).map(Key::Message));
             }
-            Event::Connection { connection, .. } => keys.push(Key::Connection(*connection)),
+            Event::Connection { connection, event, .. } => {
+                keys.push(Key::Connection(*connection));
+                if opens_bot(event) {
+                    keys.push(Key::Lane(*connection));
+                }
+            }
             Event::SignIn { sign_in, .. } => keys.push(Key::SignIn(*sign_in)),
             Event::Activity { activity, .. } => keys.push(Key::Activity(*activity)),
         }
@@ -382,9 +387,9 @@ impl LaneRow {
             Some(self.not_before.unwrap_or_default())
         } else {
             // What may go another way is found by the ways of the messages; see `queries::ready_lanes`.
-            let installed = self.parked.values().any(|parked| self.knows_installed(parked));
+            let opened = self.parked.values().any(|parked| self.was_opened(parked));
             let look = self.parked.values().filter_map(|parked| parked.look_again_at).min();
-            if installed { Some(Timestamp::default()) } else { look }
+            if opened { Some(Timestamp::default()) } else { look }
         }
     }
 
@@ -393,15 +398,15 @@ impl LaneRow {
         self.parked.get(&way).is_some_and(|parked| {
             let over = match way {
                 Surface::Graph => newest_grant > parked.grant_number,
-                Surface::Bot => self.knows_installed(parked),
+                Surface::Bot => self.was_opened(parked),
             };
             !over && parked.look_again_at.is_none_or(|at| at > now)
         })
     }
 
-    /// Whether the bot was installed since it was of no use.
-    fn knows_installed(&self, parked: &Parked) -> bool {
-        parked.surface == Surface::Bot && self.bot_installed > parked.connection_revision
+    /// Whether the bot may write again since it was of no use.
+    fn was_opened(&self, parked: &Parked) -> bool {
+        parked.surface == Surface::Bot && self.bot_opened > parked.connection_revision
     }
 
     /// What a grant later than the one it names would end.
@@ -424,6 +429,11 @@ impl LaneRow {
             self.again.remove(&message);
         }
     }
+}
+
+/// Whether the bot may write to the person from then on, if it could not before.
+fn opens_bot(event: &connection::Event) -> bool {
+    matches!(event, connection::Event::BotInstalled { .. } | connection::Event::Linked { .. })
 }
 
 /// The message that an event in a lane is about.

@@ -38,7 +38,7 @@ pub struct DeliveryConfig {
 }
 
 impl DeliveryConfig {
-    pub(super) fn read(section: &mut Section<'_>) -> Self {
+    pub(super) fn read(section: &mut Section<'_>, has_bot: bool) -> Self {
         let config = Self {
             concurrency: section.number("concurrency", 1..=1024),
             chat_interval: section.millis("chat_interval_ms", 0..=MINUTE_MS),
@@ -63,6 +63,9 @@ impl DeliveryConfig {
             breaker_unknowns: section.number("breaker_unknowns", 1..=1000),
             breaker_pause: section.millis("breaker_pause_ms", 1..=DAY_MS),
         };
+        if config.surface == SurfaceChoice::Bot && !has_bot {
+            section.refuse("surface", "is \"bot\", but [bot] has no app_id");
+        }
         if config.backoff_max < config.backoff_first {
             section.refuse("backoff_max_ms", "must not be less than backoff_first_ms");
         }

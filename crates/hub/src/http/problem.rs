@@ -62,6 +62,8 @@ kinds! {
     TooLarge = 413 "too-large" "The request is too large";
     UnsupportedMediaType = 415 "unsupported-media-type" "The content type is not supported";
     IdempotencyKeyReused = 422 "idempotency-key-reused" "The Idempotency-Key was used for another request";
+    /// The whole text of a message is a command of the bot.
+    BotCommand = 422 "bot-command" "The bot would take that for a command";
     TooManyRequests = 429 "too-many-requests" "Too many requests";
     Internal = 500 "internal" "Something went wrong in the hub";
     TimedOut = 503 "timed-out" "The request took too long";

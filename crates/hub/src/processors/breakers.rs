@@ -1,5 +1,5 @@
-//! Holding deliveries back when their outcomes turn unknown: a few in a row, and a tenant's lanes wait while a harmless
-//! read probes whether Graph answers again. Otherwise an outage would drain every lane into *unknown*.
+//! Holding deliveries back when their outcomes turn unknown: a few in a row, and a tenant's lanes wait for that way out while
+//! a harmless read probes whether Microsoft answers there again. Otherwise an outage would drain every lane into *unknown*.
 //!
 //! That a breaker opened and closed is recorded: what one hub found out holds for all that share the store.
 
@@ -14,8 +14,6 @@ use domain::{
     lane::Surface,
     tenant::{Command, Tenant},
 };
-use microsoft::Failure;
-use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::{
@@ -23,9 +21,9 @@ use crate::{
     hub::Hub,
 };
 
-/// The breaker of each tenant that somebody was written to.
+/// The breakers of each tenant that somebody was written to, one for each way out.
 #[derive(Default)]
-pub struct Breakers(Mutex<HashMap<TenantId, Breaker>>);
+pub struct Breakers(Mutex<HashMap<(TenantId, Surface), Breaker>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Breaker {
@@ -54,20 +52,20 @@ pub(super) enum Permission {
 }
 
 impl Breakers {
-    fn with<T>(&self, tenant: TenantId, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
+    fn with<T>(&self, tenant: TenantId, way: Surface, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
         let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        breakers.get_mut(&tenant).map(act)
+        breakers.get_mut(&(tenant, way)).map(act)
     }
 }
 
 /// Asks whether a delivery to this tenant may begin, of which this is recorded: other hubs open and close breakers too.
-pub(super) fn permission(hub: &Hub, tenant: TenantId, recorded: &Loaded<Tenant>) -> Permission {
+pub(super) fn permission(hub: &Hub, tenant: TenantId, way: Surface, recorded: &Loaded<Tenant>) -> Permission {
     let now = Instant::now();
     let pause = hub.config.delivery.breaker_pause;
-    let open = recorded.state.breakers.contains(&Surface::Graph);
+    let open = recorded.state.breakers.contains(&way);
     let mut breakers = hub.breakers.0.lock().unwrap_or_else(PoisonError::into_inner);
     let begun = Breaker { unknowns: 0, probe_at: open.then_some(now), known: recorded.revision };
-    let breaker = breakers.entry(tenant).or_insert(begun);
+    let breaker = breakers.entry((tenant, way)).or_insert(begun);
     if recorded.revision > breaker.known {
         breaker.known = recorded.revision;
         match breaker.probe_at {
@@ -88,17 +86,17 @@ pub(super) fn permission(hub: &Hub, tenant: TenantId, recorded: &Loaded<Tenant>)
 }
 
 /// The outcome of a delivery was known.
-pub(super) fn known(hub: &Hub, tenant: TenantId) {
-    hub.breakers.with(tenant, |breaker| breaker.unknowns = 0);
+pub(super) fn known(hub: &Hub, tenant: TenantId, way: Surface) {
+    hub.breakers.with(tenant, way, |breaker| breaker.unknowns = 0);
 }
 
 /// The outcome of a delivery was unknown; the last of a few opens the breaker.
-pub(super) async fn unknown(hub: &Hub, tenant: TenantId) -> Result<()> {
+pub(super) async fn unknown(hub: &Hub, tenant: TenantId, way: Surface) -> Result<()> {
     let config = &hub.config.delivery;
     // Hubs that each see a part of the lanes have to be the more careful, for all of them together.
     let part = config.breaker_unknowns.saturating_mul(u32::try_from(hub.shards.count())?);
     let unknowns_max = part.div_ceil(u32::try_from(ShardId::COUNT)?).max(1);
-    let opens = hub.breakers.with(tenant, |breaker| {
+    let opens = hub.breakers.with(tenant, way, |breaker| {
         breaker.unknowns += 1;
         let opens = breaker.unknowns >= unknowns_max && breaker.probe_at.is_none();
         if opens {
@@ -107,44 +105,32 @@ pub(super) async fn unknown(hub: &Hub, tenant: TenantId) -> Result<()> {
         opens.then_some(breaker.unknowns)
     });
     if let Some(unknowns) = opens.flatten() {
-        tracing::warn!(tenant.id = %tenant, unknowns, "Outcomes are unknown in a row; deliveries to the tenant wait.");
-        record(hub, tenant, Command::OpenBreaker { surface: Surface::Graph, unknowns }).await?;
+        tracing::warn!(tenant.id = %tenant, ?way, unknowns, "Outcomes are unknown in a row; deliveries to the tenant wait.");
+        record(hub, tenant, way, Command::OpenBreaker { surface: way, unknowns }).await?;
     }
     Ok(())
 }
 
-/// Looks whether Graph answers; if it does, the breaker closes. True when it did.
-pub(super) async fn probe(hub: &Hub, tenant: TenantId, access: &SecretString) -> Result<bool> {
-    // Any definite answer will do: it is Graph that is asked after, not this person's rights.
-    let silent = |failure: &Failure| {
-        matches!(
-            failure,
-            Failure::Throttled { .. }
-                | Failure::Unavailable { .. }
-                | Failure::NotSent { .. }
-                | Failure::Ambiguous { .. }
-        )
-    };
-    if let Err(failure) = hub.graph.probe(Some(access)).await
-        && silent(&failure)
-    {
-        tracing::info!(tenant.id = %tenant, "Graph does not answer well yet: {failure}");
+/// It was looked whether Microsoft answers there; if it does, the breaker closes. True when it did.
+pub(super) async fn probed(hub: &Hub, tenant: TenantId, way: Surface, answers: bool) -> Result<bool> {
+    if !answers {
+        tracing::info!(tenant.id = %tenant, ?way, "Microsoft does not answer well yet.");
         return Ok(false);
     }
-    record(hub, tenant, Command::CloseBreaker { surface: Surface::Graph }).await?;
-    hub.breakers.with(tenant, Breaker::close);
-    tracing::info!(tenant.id = %tenant, "Graph answers again; deliveries to the tenant go on.");
+    record(hub, tenant, way, Command::CloseBreaker { surface: way }).await?;
+    hub.breakers.with(tenant, way, Breaker::close);
+    tracing::info!(tenant.id = %tenant, ?way, "Microsoft answers again; deliveries to the tenant go on.");
     Ok(true)
 }
 
-async fn record(hub: &Hub, tenant: TenantId, command: Command) -> Result<()> {
+async fn record(hub: &Hub, tenant: TenantId, way: Surface, command: Command) -> Result<()> {
     let command_id = CommandId::new(format!("breaker/{}", hub.ids.uuid()));
     let context = Context::hub("outbox", tenant.to_string()).of_tenant(tenant);
     let done = hub.commands.execute::<Tenant>(tenant, &command_id, &context, command).await?;
     let after = done.after();
-    let open = after.state.breakers.contains(&Surface::Graph);
+    let open = after.state.breakers.contains(&way);
     let probe_at = Instant::now() + hub.config.delivery.breaker_pause;
-    hub.breakers.with(tenant, |breaker| {
+    hub.breakers.with(tenant, way, |breaker| {
         breaker.known = breaker.known.max(after.revision);
         // What was seen of the tenant meanwhile may have been from before.
         if open && breaker.probe_at.is_none() {

@@ -20,6 +20,7 @@ use crate::{
     commands::{Beginning, Context, Done, Failure, LoadError},
     http::auth::Caller,
     hub::Hub,
+    services::echoes,
     templates::{self, Rendered},
 };
 
@@ -59,6 +60,10 @@ pub enum NotAccepted {
     TenantBlocked,
     #[error("the content has {size} bytes of UTF-16, more than the {limit} that Teams takes")]
     TooLarge { size: usize, limit: usize },
+    #[error("its whole text is what the bot would take for a command or a code, should Teams bring it back")]
+    BotCommand,
+    #[error("it is to go by the bot, and this hub has none")]
+    NoBot,
     #[error("the idempotency key was used for another message")]
     KeyReused,
     #[error(transparent)]
@@ -140,14 +145,22 @@ async fn prepare(
     if tenant.admission == Admission::Blocked {
         return Err(NotAccepted::TenantBlocked);
     }
-    let surface = draft.surface.or(tenant.policy.surface).unwrap_or(hub.config.delivery.surface);
+    let surface = match draft.surface.or(tenant.policy.surface).unwrap_or(hub.config.delivery.surface) {
+        SurfaceChoice::Bot if hub.bot.is_none() => return Err(NotAccepted::NoBot),
+        SurfaceChoice::Auto if hub.bot.is_none() => SurfaceChoice::Graph,
+        surface => surface,
+    };
     let lane = person.connection();
     let connection = hub.commands.recall::<Connection>(lane).await.map_err(trouble)?.state;
     let linked = !matches!(connection.status, Status::Absent | Status::Unlinked);
     let person_key = connection.person_key.filter(|_| linked).ok_or(NotAccepted::NotLinked)?;
     let id = message_id(hub, &caller.client, key);
     let limit = hub.config.delivery.size_max(surface);
-    let size = chat_message(id, &draft.content)?.utf16_bytes();
+    let message = chat_message(id, &draft.content)?;
+    if echoes::is_command(&message) {
+        return Err(NotAccepted::BotCommand);
+    }
+    let size = message.utf16_bytes();
     if size > limit {
         return Err(NotAccepted::TooLarge { size, limit });
     }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clients;
 pub mod consent;
+pub mod echoes;
 pub mod history;
 pub mod keys;
 pub mod messages;

@@ -130,6 +130,8 @@ impl From<NotAccepted> for ApiError {
             NotAccepted::NotLinked => Kind::RecipientNotLinked,
             NotAccepted::TenantNotAllowed | NotAccepted::TenantBlocked => Kind::Forbidden,
             NotAccepted::TooLarge { .. } => Kind::TooLarge,
+            NotAccepted::NoBot => Kind::InvalidRequest,
+            NotAccepted::BotCommand => Kind::BotCommand,
             NotAccepted::KeyReused => Kind::IdempotencyKeyReused,
             NotAccepted::Trouble(error) => return error.into(),
         };
@@ -139,6 +141,8 @@ impl From<NotAccepted> for ApiError {
             NotAccepted::TooLarge { size, limit } => {
                 error.with("size_bytes", size).with("limit_bytes", limit)
             }
+            NotAccepted::NoBot => error.with("field", "surface"),
+            NotAccepted::BotCommand => error.with("field", "content"),
             _ => error,
         }
     }

@@ -4,6 +4,7 @@
 //! succeeded is anything sent, once, and within the time that the intent names. Nothing is recorded or sent in a lane whose
 //! shard is not this hub's.
 
+mod bot;
 mod judge;
 mod outcome;
 mod prepare;
@@ -29,7 +30,7 @@ use uuid::Uuid;
 use self::{
     judge::judge,
     outcome::{outcome, resends},
-    prepare::{Found, Ready, prepare},
+    prepare::{ByGraph, Found, Ready, prepare},
 };
 use super::outbox::Left;
 use crate::{
@@ -123,7 +124,7 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
         return Ok(Err(head.look_again_at().map_or(Left::Waiting, Left::At)));
     };
     let person = head.row.person;
-    if let Err(until) = hub.pace.permit(hub.shards.count(), person.tenant, lane) {
+    if let Err(until) = hub.pace.permit(hub.shards.count(), way, person.tenant, lane) {
         return Ok(Err(Left::Until(until)));
     }
     let (accepted, connection, tenant) = tokio::try_join!(
@@ -157,7 +158,7 @@ async fn decide(hub: &Hub, turn: &Turn, outcome: Outcome) -> Result<()> {
 }
 
 /// Intent, act, outcome. Answers with the lane's row as it is then, if the message arrived and nobody else came between.
-async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>> {
+async fn deliver(hub: &Hub, turn: &Turn, ready: Ready<'_>) -> Result<Option<LaneRow>> {
     let (message, attempt) = (turn.message, turn.attempts + 1);
     let timeout = hub.config.outbound.request_timeout;
     let client_request_id = hub.ids.uuid();
@@ -165,9 +166,9 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>
         message,
         attempt,
         surface: turn.way,
-        grant: Some(ready.grant),
-        generation: Some(ready.generation),
-        template: ready.template,
+        grant: ready.token().map(|(grant, _)| grant),
+        generation: ready.token().map(|(_, generation)| generation),
+        template: ready.template(),
         content_hash: Some(turn.accepted.content_hash.clone()),
         hub: hub.id,
         epoch: hub.epoch,
@@ -192,10 +193,10 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>
         let late = "the store took longer to answer than a delivery may wait";
         return not_begun(hub, turn, attempt, &late).await;
     }
-    let posted =
-        hub.graph.post(&ready.access, &ready.chat_id, &ready.content, timeout, client_request_id).await;
-    hub.pace.sent(turn.lane, hub.config.delivery.chat_interval);
-    let outcome = outcome(hub, turn, &ready, posted).await;
+    let outcome = match &ready {
+        Ready::Graph(ready) => post(hub, turn, ready, timeout, client_request_id).await,
+        Ready::Bot(ready) => bot::post(hub, turn, ready, timeout).await,
+    };
     count(hub, &outcome);
     let arrived = matches!(outcome, Outcome::Delivered { .. });
     let events = outcome.clone().events(message, attempt);
@@ -204,6 +205,20 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready) -> Result<Option<LaneRow>
     let now = hub.clock.now();
     let row = intent.iter().fold(turn.row.clone(), |row, event| row.after(appended.revision, event, now));
     Ok(Some(events.iter().fold(row, |row, event| row.after(revision, event, now))))
+}
+
+/// Posts it by Graph, once, and tells what came of it.
+async fn post(
+    hub: &Hub,
+    turn: &Turn,
+    ready: &ByGraph,
+    timeout: Duration,
+    client_request_id: Uuid,
+) -> Outcome {
+    let posted =
+        hub.graph.post(&ready.access, &ready.chat_id, &ready.content, timeout, client_request_id).await;
+    hub.pace.posted(turn.lane, hub.config.delivery.chat_interval);
+    outcome(hub, turn, ready, posted).await
 }
 
 /// The store did not say in time whether it has the intent. Nothing was sent; if the intent is there, that is its outcome.
@@ -288,10 +303,15 @@ fn conclusion(message: MessageId, attempt: u32, outcome: &Outcome) -> CommandId 
     CommandId::new(format!("{what}/{message}/{attempt}"))
 }
 
-async fn change_connection(hub: &Hub, turn: &Turn, what: &str, command: connection::Command) -> Result<()> {
+async fn change_connection(
+    hub: &Hub,
+    turn: &Turn,
+    what: &str,
+    command: connection::Command,
+) -> Result<Loaded<Connection>> {
     let command_id = CommandId::new(format!("{what}/{}", hub.ids.uuid()));
-    hub.commands.execute::<Connection>(turn.lane, &command_id, &turn.context(), command).await?;
-    Ok(())
+    let done = hub.commands.execute::<Connection>(turn.lane, &command_id, &turn.context(), command).await?;
+    Ok(done.into_after())
 }
 
 fn count(hub: &Hub, outcome: &Outcome) {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use domain::{
-    Diagnosis, SignInId,
+    Diagnosis, SignInId, Surface,
     connection::{self, ReauthorizationReason},
     lane::{DeferReason, Outcome, ParkReason, RejectReason},
 };
@@ -11,7 +11,7 @@ use microsoft::{Failure, Posted, graph::ForbiddenBecause};
 use super::{
     super::{backoff, breakers},
     Turn, change_connection,
-    prepare::{Ready, park},
+    prepare::{ByGraph, park},
 };
 use crate::{
     config::UnknownOutcome,
@@ -24,13 +24,13 @@ use crate::{
 pub(super) async fn outcome(
     hub: &Hub,
     turn: &Turn,
-    ready: &Ready,
+    ready: &ByGraph,
     posted: Result<Posted, Failure>,
 ) -> Outcome {
     let tenant = turn.accepted.person.tenant;
     let failure = match posted {
         Ok(posted) => {
-            breakers::known(hub, tenant);
+            breakers::known(hub, tenant, Surface::Graph);
             hub.tokens.accepted(turn.lane);
             return Outcome::Delivered {
                 chat_id: ready.chat_id.clone(),
@@ -42,20 +42,27 @@ pub(super) async fn outcome(
     };
     let diagnosis = Diagnosis::from(failure.diagnosis());
     if let Failure::Ambiguous { .. } = failure {
-        if let Err(error) = breakers::unknown(hub, tenant).await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "That deliveries are held back could not be recorded."
-            );
-        }
-        let resend = resends(hub, turn.attempts + 1).then_some(turn.way);
-        return Outcome::Unknown { resend, diagnosis };
+        return unknown(hub, turn, diagnosis).await;
     }
-    breakers::known(hub, tenant);
-    let meant = refused(hub, turn, ready, &failure).await.unwrap_or_else(|error| {
+    breakers::known(hub, tenant, Surface::Graph);
+    let meant = refused(hub, turn, ready, &failure).await;
+    settled(hub, turn, meant, diagnosis)
+}
+
+/// Nobody knows whether it arrived.
+pub(super) async fn unknown(hub: &Hub, turn: &Turn, diagnosis: Diagnosis) -> Outcome {
+    if let Err(error) = breakers::unknown(hub, turn.accepted.person.tenant, turn.way).await {
+        tracing::warn!(error = format!("{error:#}"), "That deliveries are held back could not be recorded.");
+    }
+    Outcome::Unknown { resend: resends(hub, turn.attempts + 1).then_some(turn.way), diagnosis }
+}
+
+/// What a refusal came to, and whether that was the last time.
+pub(super) fn settled(hub: &Hub, turn: &Turn, meant: Result<Outcome>, diagnosis: Diagnosis) -> Outcome {
+    let meant = meant.unwrap_or_else(|error| {
         tracing::warn!(
             error = format!("{error:#}"),
-            "What follows from an answer of Graph could not be done."
+            "What follows from an answer of Microsoft could not be done."
         );
         // The next attempt is answered the same, and finds it out again.
         let until = hub.clock.now() + hub.config.delivery.backoff_first;
@@ -82,7 +89,7 @@ pub(super) fn resends(hub: &Hub, attempt: u32) -> bool {
 }
 
 /// Does what follows from a post that Graph refused.
-async fn refused(hub: &Hub, turn: &Turn, ready: &Ready, failure: &Failure) -> Result<Outcome> {
+async fn refused(hub: &Hub, turn: &Turn, ready: &ByGraph, failure: &Failure) -> Result<Outcome> {
     if let Failure::NotFound { .. } = failure {
         let lose = connection::Command::LoseChat { chat_id: ready.chat_id.clone() };
         change_connection(hub, turn, "lose-chat", lose).await?;

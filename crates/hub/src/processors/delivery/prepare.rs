@@ -1,17 +1,18 @@
-//! Everything that can be found out about a message before it is recorded as being sent.
+//! Everything that can be found out about a message before it is recorded as being sent: whichever way it goes, and then by
+//! the way.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use domain::message::Template;
 use domain::{
-    Diagnosis, SignInId,
+    Diagnosis, SignInId, TenantId,
     account::Account,
     connection::{self, Connection, Status},
     lane::{DeferReason, Outcome, ParkReason, Parked, RejectReason, Surface},
     tenant::Admission,
 };
-use microsoft::{ChatMessage, FoundChat};
+use microsoft::{ChatMessage, Failure, FoundChat};
 use secrecy::SecretString;
 
 use super::{
@@ -20,10 +21,11 @@ use super::{
         breakers::{self, Permission},
         outbox::{Left, shortly},
     },
-    Turn, change_connection,
+    Turn, bot, change_connection,
     outcome::means,
 };
 use crate::{
+    commands::Loaded,
     hub::Hub,
     services::{
         messages::{self, Posting},
@@ -37,7 +39,30 @@ const LOOK_FIRST: Duration = Duration::from_mins(1);
 const LOOK_MAX: Duration = Duration::from_hours(6);
 
 /// What is sent, with what, and to where.
-pub(super) struct Ready {
+pub(super) enum Ready<'a> {
+    Graph(ByGraph),
+    Bot(bot::Ready<'a>),
+}
+
+impl Ready<'_> {
+    pub(super) fn template(&self) -> Option<Template> {
+        match self {
+            Self::Graph(ready) => ready.template,
+            Self::Bot(ready) => ready.template,
+        }
+    }
+
+    /// Whose token it is sent with, where it is one of the person's.
+    pub(super) fn token(&self) -> Option<(SignInId, u64)> {
+        match self {
+            Self::Graph(ready) => Some((ready.grant, ready.generation)),
+            Self::Bot(_) => None,
+        }
+    }
+}
+
+/// What Graph needs.
+pub(super) struct ByGraph {
     pub(super) access: SecretString,
     pub(super) grant: SignInId,
     pub(super) generation: u64,
@@ -54,9 +79,18 @@ pub(super) enum Found<T> {
     Leave(Left),
 }
 
+impl<T> Found<T> {
+    fn map<U>(self, into: impl FnOnce(T) -> U) -> Found<U> {
+        match self {
+            Self::Go(found) => Found::Go(into(found)),
+            Self::Decided(outcome) => Found::Decided(outcome),
+            Self::Leave(left) => Found::Leave(left),
+        }
+    }
+}
+
 /// Everything that can be found out before an intent is recorded.
-pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
-    let tenant = turn.accepted.person.tenant;
+pub(super) async fn prepare<'a>(hub: &'a Hub, turn: &Turn) -> Result<Found<Ready<'a>>> {
     if turn.is_too_old(hub) {
         return Ok(Found::Decided(Outcome::Expired));
     }
@@ -69,9 +103,14 @@ pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
     if turn.tenant.state.admission == Admission::Blocked {
         return Ok(Found::Decided(park(hub, turn, ParkReason::TenantBlocked, Diagnosis::default()).await?));
     }
-    if turn.way == Surface::Bot {
-        return Ok(Found::Decided(park(hub, turn, ParkReason::BotNotInstalled, Diagnosis::default()).await?));
-    }
+    Ok(match turn.way {
+        Surface::Graph => by_graph(hub, turn).await?.map(Ready::Graph),
+        Surface::Bot => bot::prepare(hub, turn).await?.map(Ready::Bot),
+    })
+}
+
+async fn by_graph(hub: &Hub, turn: &Turn) -> Result<Found<ByGraph>> {
+    let tenant = turn.accepted.person.tenant;
     let (access, grant, generation) = match tokens::fresh(hub, turn.lane, &turn.connection.state).await? {
         Fresh::Token { access, grant, generation } => (access, grant, generation),
         Fresh::Broken(status) => return Ok(Found::Decided(park_broken(hub, turn, status).await?)),
@@ -84,10 +123,10 @@ pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
             return Ok(Found::Decided(Outcome::Deferred { until, why, diagnosis }));
         }
     };
-    match breakers::permission(hub, tenant, &turn.tenant) {
+    match breakers::permission(hub, tenant, Surface::Graph, &turn.tenant) {
         Permission::Go => {}
         Permission::Wait(until) => return Ok(Found::Leave(Left::Until(until))),
-        Permission::Probe if breakers::probe(hub, tenant, &access).await? => {}
+        Permission::Probe if probe(hub, tenant, &access).await? => {}
         Permission::Probe => return Ok(Found::Leave(shortly(hub.config.delivery.breaker_pause))),
     }
     let chat_id = match chat(hub, turn, &access, grant, generation).await? {
@@ -102,7 +141,7 @@ pub(super) async fn prepare(hub: &Hub, turn: &Turn) -> Result<Found<Ready>> {
     if content.utf16_bytes() > hub.config.delivery.size_max_bytes {
         return Ok(Found::Decided(rejected(RejectReason::TooLarge)));
     }
-    Ok(Found::Go(Ready { access, grant, generation, chat_id, content, template }))
+    Ok(Found::Go(ByGraph { access, grant, generation, chat_id, content, template }))
 }
 
 /// The chat between the person and the bot: as known, or looked for.
@@ -145,7 +184,23 @@ async fn park_broken(hub: &Hub, turn: &Turn, status: Status) -> Result<Outcome> 
 }
 
 pub(super) async fn park(hub: &Hub, turn: &Turn, why: ParkReason, diagnosis: Diagnosis) -> Result<Outcome> {
-    let connection = hub.commands.recall::<Connection>(turn.lane).await?;
+    let connection = match turn.way {
+        // A grant that came meanwhile was of no use either, as far as is known.
+        Surface::Graph => hub.commands.recall::<Connection>(turn.lane).await?,
+        // An installation that came meanwhile may be of use.
+        Surface::Bot => turn.connection.clone(),
+    };
+    Ok(park_since(hub, turn, &connection, why, diagnosis))
+}
+
+/// Parks the way out for what the connection was then.
+pub(super) fn park_since(
+    hub: &Hub,
+    turn: &Turn,
+    connection: &Loaded<Connection>,
+    why: ParkReason,
+    diagnosis: Diagnosis,
+) -> Outcome {
     let before = turn.row.parked.get(&turn.way).filter(|parked| parked.why == why);
     let looks = before.map_or(0, |parked| parked.looks + 1);
     // Of a sign-in we hear; of an app being installed, a right being given or a tenant being admitted we do not. Of its own
@@ -157,12 +212,25 @@ pub(super) async fn park(hub: &Hub, turn: &Turn, why: ParkReason, diagnosis: Dia
     };
     let look_again_at =
         unheard.then(|| hub.clock.now() + backoff(LOOK_FIRST, LOOK_MAX, looks, hub.ids.as_ref()));
-    let grant_number = connection.state.grant.map_or(0, |grant| grant.number);
+    let grant_number = connection.state.grant.as_ref().map_or(0, |grant| grant.number);
     let connection_revision = connection.revision.filter(|_| turn.way == Surface::Bot);
     let parked = Parked { surface: turn.way, why, grant_number, connection_revision, look_again_at, looks };
-    Ok(Outcome::Parked { parked, diagnosis })
+    Outcome::Parked { parked, diagnosis }
 }
 
-fn rejected(why: RejectReason) -> Outcome {
+/// Looks whether Graph answers, and if it does closes the breaker. True when it did.
+async fn probe(hub: &Hub, tenant: TenantId, access: &SecretString) -> Result<bool> {
+    // Any definite answer will do: it is Graph that is asked after, not this person's rights.
+    let silent = matches!(
+        hub.graph.probe(Some(access)).await,
+        Err(Failure::Throttled { .. }
+            | Failure::Unavailable { .. }
+            | Failure::NotSent { .. }
+            | Failure::Ambiguous { .. })
+    );
+    breakers::probed(hub, tenant, Surface::Graph, !silent).await
+}
+
+pub(super) fn rejected(why: RejectReason) -> Outcome {
     Outcome::Rejected { why, diagnosis: Diagnosis::default() }
 }

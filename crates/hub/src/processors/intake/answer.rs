@@ -168,21 +168,24 @@ async fn accept(hub: &Hub, events: &[Recorded], verdicts: &mut [Result<Verdict>]
             }
             Err(refusal) => {
                 let client = Some(client.clone());
-                why(refusal).map(|why| Verdict::Reject(client, why.into()))
+                wrong(refusal).map(|wrong| Verdict::Reject(client, wrong))
             }
         };
     }
 }
 
-fn why(refusal: NotAccepted) -> Result<Why> {
-    Ok(match refusal {
+fn wrong(refusal: NotAccepted) -> Result<Wrong> {
+    let why = match refusal {
         NotAccepted::NotLinked => Why::RecipientNotLinked,
         NotAccepted::TenantNotAllowed => Why::TenantNotAllowed,
         NotAccepted::TenantBlocked => Why::TenantBlocked,
         NotAccepted::TooLarge { .. } => Why::TooLarge,
+        NotAccepted::NoBot => return Ok(Wrong { why: Why::Invalid, field: Some("surface".into()) }),
+        NotAccepted::BotCommand => Why::BotCommand,
         NotAccepted::KeyReused => Why::IdempotencyKeyReused,
         NotAccepted::Trouble(error) => lasting(error)?,
-    })
+    };
+    Ok(why.into())
 }
 
 /// What would go wrong every time is rejected, so that it does not keep what is behind it waiting for ever.
