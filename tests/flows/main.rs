@@ -6,6 +6,7 @@ mod harness;
 
 mod backup;
 mod bot;
+mod bot_delivery;
 mod graph;
 mod input;
 mod intake;

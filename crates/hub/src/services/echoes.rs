@@ -4,13 +4,15 @@
 //! It may come back before Graph's answer, and changed: Teams rewrites markup, spaces and quotes. So what is compared is
 //! the letters and digits, with those of what was given to Graph lately and may have arrived.
 //!
-//! **Invariant.** A command of the bot is never taken for an echo: a message that is one is not accepted.
+//! **Invariant.** A command of the bot is never taken for an echo: a message that is one is not accepted. Nor is one that
+//! is plainly a one-time code; but eight letters may be two words, so those are accepted, and known again when they come back.
 
 use std::{collections::HashSet, time::Duration};
 
 use anyhow::Result;
 use domain::{
     MessageId, PersonId, Surface, Timestamp,
+    activity::BotCommand,
     aggregate::decode,
     lane::{Event, Lane},
     message::{self, Message},
@@ -34,7 +36,7 @@ const MESSAGES_MAX: usize = 32;
 
 /// Whether a text that came from this person is one that the hub posted in their name.
 pub async fn is_echo(hub: &Hub, person: PersonId, text: &str) -> Result<bool> {
-    if commands::said(text).is_some() {
+    if matches!(commands::said(text), Some(command) if command != BotCommand::Code) {
         return Ok(false);
     }
     for id in perhaps_posted(hub, person).await? {
@@ -53,7 +55,17 @@ pub async fn is_echo(hub: &Hub, person: PersonId, text: &str) -> Result<bool> {
 /// Whether the bot would take a message for a command or a code, should it come back.
 pub fn is_command(message: &ChatMessage) -> bool {
     let text = words(message);
-    commands::said(text).is_some() || commands::said(&visible(text)).is_some()
+    [text, &visible(text)].into_iter().any(|text| match commands::said(text) {
+        Some(BotCommand::Code) => is_plainly_a_code(text),
+        command => command.is_some(),
+    })
+}
+
+/// Whether a text of the shape of a code can hardly be anything else: with a digit, and in one part or two of one length.
+fn is_plainly_a_code(text: &str) -> bool {
+    let folded = folded(text);
+    let parts: Vec<_> = folded.split([' ', '-']).map(str::len).collect();
+    matches!(parts[..], [8] | [4, 4]) && folded.contains(|c: char| c.is_ascii_digit())
 }
 
 /// What was given to Graph for this person and may have arrived: what is open or unknown, and what was delivered lately.
@@ -227,13 +239,13 @@ mod tests {
 
     #[test]
     fn a_message_that_the_bot_would_obey_is_known_in_any_dress() {
-        for text in ["login", " Status\u{a0}", "LOGOUT", "help", "0123-abcd"] {
+        for text in ["login", " Status\u{a0}", "LOGOUT", "help", "0123-abcd", "7abcdefg", "ABCD 123X"] {
             assert!(is_command(&ChatMessage::Text(text.into())), "{text}");
         }
         for html in ["<p>login</p>", "<div><b>help</b>&nbsp;</div>", "&lt;p&gt;status&lt;/p&gt;"] {
             assert!(is_command(&ChatMessage::Html(html.into())), "{html}");
         }
-        for text in ["login now", "Status?", "Your status is due", "card"] {
+        for text in ["login now", "Good work", "message 1", "Status?", "Your status is due", "card"] {
             assert!(!is_command(&ChatMessage::Text(text.into())), "{text}");
         }
     }
