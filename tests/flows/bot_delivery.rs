@@ -14,7 +14,7 @@ use crate::harness::{
     World,
     api::{answer, drawn, text, to_account},
     log::count,
-    microsoft::{ADA, DAY, HOUR},
+    microsoft::{ADA, HOUR},
 };
 
 /// Nothing holds up those that come after an unknown outcome, and no answer is waited for long.
@@ -142,7 +142,7 @@ async fn where_the_bot_may_not_write_the_lane_waits_until_it_is_installed_again(
         let message = world.send_by("bot", &format!("message {number}")).await;
         assert_eq!(world.until_message_is(&message, "parked").await["why"], why, "{complaint:?}");
         let next = world.send_by("bot", &format!("next {number}")).await;
-        world.advance(DAY);
+        world.advance(HOUR / 6);
         let waits = world.until_message_is(&next, "parked").await;
         assert_eq!((&waits["attempts"], &waits["why"]), (&json!(0), &json!(why)));
         world.install(ADA).await;
