@@ -6,7 +6,10 @@ use domain::{
     CommandId,
     connection::{self, Connection, Conversation},
 };
-use microsoft_simulator::{Complaint, Garbage, Kind, control::Author};
+use microsoft_simulator::{
+    Complaint, Garbage, Kind,
+    control::{Author, DialsChange, Echo},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -317,6 +320,24 @@ async fn what_graph_posted_is_known_again_also_before_graph_answers() {
     let by_bot = world.send_by("bot", "The bot's own").await;
     world.until_message_is(&by_bot, "delivered").await;
     assert!(!is_echo("The bot's own").await);
+}
+
+#[tokio::test]
+async fn the_bot_reacts_to_nothing_that_graph_posted_before_or_after_graph_answers() {
+    for echo in [Echo::Before, Echo::After] {
+        let world = World::with(&[]).await;
+        world.listen();
+        world.microsoft.turn(DialsChange { echo: Some(echo), ..DialsChange::default() });
+        world.link("u-1", ADA).await;
+        for (number, content) in ["Your check-in is due.", "Good work"].into_iter().enumerate() {
+            world.deliver("u-1", content).await;
+            let events = world.until_recorded("activity.handled.v1", number + 1).await;
+            let handled = events.iter().rfind(|event| event.name == "activity.handled.v1").unwrap();
+            assert_eq!(handled.data["outcome"], "echo", "{echo:?}");
+            assert_eq!(count(&events, "connection.bot-installed.v1"), 0);
+        }
+        assert!(world.said().is_empty());
+    }
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use crate::{
     hub::Hub,
     metrics::ActivityOutcome,
     services::{
+        echoes,
         people::{self, LoggedOut},
         sign_ins::{self, CodeTried, InChat},
     },
@@ -108,6 +109,7 @@ async fn follow(case: &Case<'_>) -> Result<Then> {
     match case.received.kind {
         Kind::Installed => case.greet().await,
         Kind::Removed => case.part().await,
+        Kind::Message if case.is_echo().await? => Ok(Then::Done(Outcome::Echo)),
         Kind::Message | Kind::Submit => {
             case.meet().await?;
             case.answer(case.received.command).await
@@ -118,6 +120,12 @@ async fn follow(case: &Case<'_>) -> Result<Then> {
 impl Case<'_> {
     fn person(&self) -> PersonId {
         self.received.person
+    }
+
+    /// Whether the hub itself said it in the person's name.
+    async fn is_echo(&self) -> Result<bool> {
+        let bot::Kind::Message { text } = &self.activity.kind else { return Ok(false) };
+        echoes::is_echo(self.hub, self.person(), text).await
     }
 
     fn is_personal(&self) -> bool {
