@@ -34,6 +34,9 @@ const EVENTS_MAX: usize = 256;
 /// Messages that a text is compared with, the newest first.
 const MESSAGES_MAX: usize = 32;
 
+/// The longest name of an entity, with its semicolon.
+const ENTITY_MAX: usize = 10;
+
 /// Whether a text that came from this person is one that the hub posted in their name.
 pub async fn is_echo(hub: &Hub, person: PersonId, text: &str) -> Result<bool> {
     if matches!(commands::said(text), Some(command) if command != BotCommand::Code) {
@@ -145,16 +148,13 @@ fn visible(text: &str) -> String {
     let mut seen = String::with_capacity(rest.len());
     while let Some((before, after)) = rest.split_once('<') {
         seen.push_str(before);
-        match after.split_once('>') {
-            Some((tag, after)) if tag.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') => {
-                seen.push(' ');
-                rest = after;
-            }
-            _ => {
-                seen.push('<');
-                rest = after;
-            }
-        }
+        let begins = after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+        let (between, after) = match begins.then(|| after.split_once('>')).flatten() {
+            Some((_, after)) => (' ', after),
+            None => ('<', after),
+        };
+        seen.push(between);
+        rest = after;
     }
     unescaped(&(seen + rest))
 }
@@ -165,17 +165,11 @@ fn unescaped(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         plain.push_str(before);
-        let entity = after.split_once(';').and_then(|(name, after)| Some((entity(name)?, after)));
-        match entity {
-            Some((character, after)) => {
-                plain.push(character);
-                rest = after;
-            }
-            None => {
-                plain.push('&');
-                rest = after;
-            }
-        }
+        let end = after.bytes().take(ENTITY_MAX).position(|b| b == b';');
+        let entity = end.and_then(|end| Some((entity(&after[..end])?, &after[end + 1..])));
+        let (character, after) = entity.unwrap_or(('&', after));
+        plain.push(character);
+        rest = after;
     }
     plain + rest
 }
