@@ -120,7 +120,7 @@ async fn deliver(place: &Place, microsoft: &Microsoft, round: &str, messages: us
     let (hub, lifecycle) = support::start_hub(place, microsoft, &settings).await?;
     let arrived = microsoft.arrived(messages - early).await?;
     until_nothing_is_due(&hub).await?;
-    let cpu = processor_time()? - begun;
+    let cpu = processor_time()?.saturating_sub(begun);
     support::stop_hub(hub, lifecycle).await;
     ensure!(microsoft.arrived(0).await?.is_empty(), "something was posted twice");
     Rate::new(&arrived, cpu)
@@ -203,7 +203,7 @@ async fn post_all(http: &reqwest::Client, microsoft: &Microsoft, posts: &Arc<[Po
     while let Some(ended) = tasks.join_next().await {
         ended??;
     }
-    let cpu = processor_time()? - begun;
+    let cpu = processor_time()?.saturating_sub(begun);
     Rate::new(&microsoft.arrived(MESSAGES).await?, cpu)
 }
 

@@ -239,9 +239,9 @@ fn a_password_takes_nothing_from_a_grant_and_links_again_who_was_unlinked() {
 #[test]
 fn the_sign_in_asked_for_last_counts_and_knows_the_one_before_it() {
     let begun = |n| Event::SignInBegun { sign_in: testing::sign_in(n) };
-    let begin = |n| Command::BeginSignIn { sign_in: testing::sign_in(n) };
-    given::<Connection>([begun(1)]).when(begin(1)).then([]);
-    given::<Connection>([begun(1)]).when(begin(2)).then([begun(2)]);
+    let ask = |n| Command::BeginSignIn { sign_in: testing::sign_in(n) };
+    given::<Connection>([begun(1)]).when(ask(1)).then([]);
+    given::<Connection>([begun(1)]).when(ask(2)).then([begun(2)]);
     let connection = [begun(1), begun(2)].into_iter().fold(Connection::default(), Connection::evolve);
     let newest = Begun { sign_in: testing::sign_in(2), former: Some(testing::sign_in(1)) };
     assert_eq!(connection.begun, Some(newest));

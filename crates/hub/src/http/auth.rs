@@ -24,6 +24,7 @@ use super::{
     address,
     problem::{ApiError, Kind},
 };
+use crate::bot::webhook;
 
 /// When to come back to a hub that is cut off from its store.
 const CUT_OFF_RETRY: Duration = Duration::from_secs(5);
@@ -94,8 +95,10 @@ pub(super) async fn gate(
     next: Next,
 ) -> Result<Response, ApiError> {
     let caller = caller(&front, request.headers());
+    let to_the_bot = route.as_ref().is_some_and(|route| route.as_str() == webhook::PATH);
     match &caller {
         Ok(caller) => front.limits.client(&caller.client)?,
+        Err(_) if to_the_bot => front.limits.bot(address::of(&request, &front.trusted_proxies))?,
         Err(_) => front.limits.address(address::of(&request, &front.trusted_proxies))?,
     }
     // Without a route the fallback answers, which has nothing to protect.

@@ -1,7 +1,8 @@
 //! How many requests are taken, per API client and per address.
 //!
 //! A request with a valid key counts for its client only; every other one (pages, sign-ins, wrong keys) counts for the
-//! address it comes from, an IPv6 one by its /64.
+//! address it comes from, an IPv6 one by its /64. What is posted to the bot is counted apart, since Teams speaks for
+//! everybody from a few addresses.
 
 use std::{
     hash::Hash,
@@ -33,6 +34,8 @@ pub struct Rate {
 pub struct LimitsConfig {
     pub per_key: Rate,
     pub per_address: Rate,
+    /// Activities for the bot, from one address.
+    pub bot: Rate,
     /// Event tails open at once, over all clients.
     pub events_streams_max: usize,
 }
@@ -46,6 +49,7 @@ impl LimitsConfig {
                 per_second: number("per_address_per_second"),
                 burst: number("per_address_burst"),
             },
+            bot: Rate { per_second: number("bot_per_second"), burst: number("bot_burst") },
             events_streams_max: section.number("events_streams_max", 1..=10_000),
         }
     }
@@ -56,11 +60,16 @@ impl LimitsConfig {
 pub(super) struct Limits {
     clients: Limiter<ClientId>,
     addresses: Limiter<IpAddr>,
+    bot: Limiter<IpAddr>,
 }
 
 impl Limits {
     pub(super) fn new(config: &LimitsConfig) -> Self {
-        Self { clients: Limiter::new(config.per_key), addresses: Limiter::new(config.per_address) }
+        Self {
+            clients: Limiter::new(config.per_key),
+            addresses: Limiter::new(config.per_address),
+            bot: Limiter::new(config.bot),
+        }
     }
 
     pub(super) fn client(&self, client: &ClientId) -> Result<(), ApiError> {
@@ -69,6 +78,10 @@ impl Limits {
 
     pub(super) fn address(&self, address: IpAddr) -> Result<(), ApiError> {
         self.addresses.take(&address::network(address))
+    }
+
+    pub(super) fn bot(&self, address: IpAddr) -> Result<(), ApiError> {
+        self.bot.take(&address::network(address))
     }
 }
 
@@ -121,11 +134,13 @@ mod tests {
         let limits = Limits::new(&LimitsConfig {
             per_key: rate(1, 1),
             per_address: rate(1, 1),
+            bot: rate(2, 2),
             events_streams_max: 1,
         });
         assert!(limits.address("2001:db8::1".parse().unwrap()).is_ok());
         assert!(limits.address("2001:db8::2".parse().unwrap()).is_err());
         assert!(limits.address("2001:db8:0:1::1".parse().unwrap()).is_ok());
+        assert!(limits.bot("2001:db8::1".parse().unwrap()).is_ok(), "counted apart");
     }
 
     #[test]
