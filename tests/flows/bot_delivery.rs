@@ -1,7 +1,10 @@
 //! Delivery by the bot: in its own voice, by its own token, into the chat that it was told of; what the Bot Connector's
 //! answers mean, and which way a message goes.
 
-use chancery::{commands::Context, services::echoes};
+use chancery::{
+    commands::Context,
+    services::{echoes, sign_ins::CodeTried},
+};
 use domain::{
     CommandId,
     connection::{self, Connection, Conversation},
@@ -16,8 +19,10 @@ use serde_json::{Value, json};
 use crate::harness::{
     World,
     api::{answer, drawn, text, to_account},
+    browser::Browser,
     log::count,
     microsoft::{ADA, HOUR},
+    panel::PASSWORD,
 };
 
 /// Nothing holds up those that come after an unknown outcome, and no answer is waited for long.
@@ -287,6 +292,25 @@ async fn what_may_go_either_way_goes_by_the_bot_while_the_person_would_have_to_s
     world.deliver("u-1", "by Graph again").await;
     assert_eq!(world.microsoft.texts(ADA), ["by Graph", "for Graph", "by Graph again"]);
     assert_eq!(world.said(), ["by the bot", "by the bot too"]);
+}
+
+#[tokio::test]
+async fn who_came_by_password_is_written_to_by_the_bot_and_by_graph_after_a_sign_in() {
+    let world = World::with_passwords(&[("DELIVERY__SURFACE", "auto")]).await;
+    world.install(ADA).await;
+    let link = world.login(ADA).await;
+    let page = Browser::new().type_password(link.url.as_str(), "Ada", PASSWORD).await;
+    assert_eq!(world.type_code(ADA, &page.typed_code().unwrap()).await, CodeTried::Linked);
+    let mut for_graph = to_account("u-1001", "for Graph");
+    for_graph["surface"] = json!("graph");
+    let waits = text(&world.api.post("/v1/messages", &drawn(), &for_graph).await.body["id"]);
+    assert_eq!(world.until_message_is(&waits, "parked").await["why"], "reauthorization_required");
+    world.deliver("u-1001", "by the bot").await;
+    assert_eq!((world.said(), world.microsoft.count("graph.post")), (vec!["by the bot".to_owned()], 0));
+    world.link("u-1001", ADA).await;
+    world.until_message_is(&waits, "delivered").await;
+    world.deliver("u-1001", "by Graph").await;
+    assert_eq!(world.microsoft.texts(ADA), ["for Graph", "by Graph"]);
 }
 
 #[tokio::test]

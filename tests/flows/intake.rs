@@ -89,6 +89,8 @@ async fn what_is_wrong_is_rejected_by_reason_and_field_and_nothing_of_it_is_kept
         (with("/recipient/tenant", json!(drawn())), "invalid", Some("recipient")),
         (with("/content/type", json!("poem")), "invalid", Some("content.type")),
         (with("/content/text", json!("")), "invalid", Some("content.text")),
+        (with("/content/text", json!("Login")), "bot_command", None),
+        (with("/surface", json!("pigeon")), "invalid", Some("surface")),
         (with("/content/text", json!("x".repeat(20_000))), "too_large", None),
         (with("/content/text", json!("x".repeat(1024 * 1024 - 512))), "too_large", None),
     ];
@@ -114,7 +116,7 @@ async fn what_is_wrong_is_rejected_by_reason_and_field_and_nothing_of_it_is_kept
     until_counted(
         &world,
         &[
-            "chancery_intake_total{answer=\"rejected\"} 22",
+            "chancery_intake_total{answer=\"rejected\"} 24",
             "chancery_intake_total{answer=\"accepted\"} 1",
             "chancery_intake_waiting 0",
         ],
