@@ -1,6 +1,7 @@
 //! Messages per second, accepted and delivered, of a hub on the embedded store; of one whose store is reached by
 //! EventStoreDB's protocol, on a socket of this machine; and of two hubs that share it. The goals are 0.6 of the first for
-//! the second, and 0.9 of the second for two. All share the machine with the simulator and the store.
+//! the second, and 0.9 of the second for two. All share the machine with the simulator and the store. Beside each rate stands
+//! the processor time of one message, all of that included, which other programs on the machine disturb less.
 //!
 //! `cargo bench -p chancery --bench shared [-- <rounds>]`
 
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use chancery::{
     hub::{Hub, open_store},
     lifecycle::Lifecycle,
@@ -43,21 +44,26 @@ fn main() -> Result<()> {
 
 async fn run(rounds: usize) -> Result<()> {
     println!("{MESSAGES} messages, {PEOPLE} lanes, 64 at once in each hub; messages/s");
-    println!("round | embedded | EventStoreDB | ratio (goal 0.60) | two hubs | ratio to one (goal 0.90)");
+    println!(
+        "round | embedded | CPU µs | EventStoreDB | CPU µs | ratio (goal 0.60) | two hubs | CPU µs | ratio to one (goal 0.90)"
+    );
     let (mut by_wire, mut two) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let embedded = measure(Way::Embedded).await?;
-        let one_rate = measure(Way::Shared { hubs: 1 }).await?;
-        let two_rate = measure(Way::Shared { hubs: 2 }).await?;
-        let (wire, both) = (one_rate / embedded, two_rate / one_rate);
+        let one = measure(Way::Shared { hubs: 1 }).await?;
+        let two_hubs = measure(Way::Shared { hubs: 2 }).await?;
+        let (wire, both) = (one.rate / embedded.rate, two_hubs.rate / one.rate);
         println!(
-            "{round:>5} | {embedded:>8.0} | {one_rate:>12.0} | {wire:>17.2} | {two_rate:>8.0} | {both:.2}"
+            "{round:>5} | {:>8.0} | {:>6.0} | {:>12.0} | {:>6.0} | {wire:>17.2} | {:>8.0} | {:>6.0} | {both:.2}",
+            embedded.rate, embedded.cpu_us, one.rate, one.cpu_us, two_hubs.rate, two_hubs.cpu_us
         );
         by_wire.push(wire);
         two.push(both);
     }
     let (wire, both) = (support::percentile(by_wire, 50), support::percentile(two, 50));
-    println!("  p50 |          |              | {wire:>17.2} |          | {both:.2}");
+    println!(
+        "  p50 |          |        |              |        | {wire:>17.2} |          |        | {both:.2}"
+    );
     Ok(())
 }
 
@@ -67,8 +73,15 @@ enum Way {
     Shared { hubs: usize },
 }
 
-/// Messages per second, from the first one's acceptance to the last one's arrival.
-async fn measure(way: Way) -> Result<f64> {
+/// From the first message's acceptance to the last one's arrival.
+struct Measured {
+    /// Messages per second.
+    rate: f64,
+    /// Of one message.
+    cpu_us: f64,
+}
+
+async fn measure(way: Way) -> Result<Measured> {
     let place = Place::new()?;
     let microsoft = Microsoft::start(&place.url, PEOPLE)?;
     let log = Arc::new(open_store(&place.path().join("log"))?);
@@ -102,14 +115,14 @@ async fn measure(way: Way) -> Result<f64> {
     until_divided(&hubs).await?;
     // Each chat is found at its first message.
     deliver(&hub, &microsoft, "first", microsoft.people.len()).await?;
-    let rate = deliver(&hub, &microsoft, "all", MESSAGES).await?;
+    let measured = deliver(&hub, &microsoft, "all", MESSAGES).await?;
     drop(hub);
     for (hub, lifecycle) in hubs {
         support::stop_hub(hub, lifecycle).await;
     }
     stop.cancel();
     serving.await??;
-    Ok(rate)
+    Ok(measured)
 }
 
 /// Each hub has its share of the shards.
@@ -123,14 +136,14 @@ async fn until_divided(hubs: &[(Hub, Lifecycle)]) -> Result<()> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
-async fn deliver(hub: &Hub, microsoft: &Microsoft, round: &str, count: usize) -> Result<f64> {
+async fn deliver(hub: &Hub, microsoft: &Microsoft, round: &str, count: usize) -> Result<Measured> {
     let caller = support::caller()?;
     let draft = |number: usize| {
         let recipient = messages::Recipient::Person(microsoft.people[number % microsoft.people.len()].person);
         let text = format!("Check-in reminder {number}: how far is your key result this week?");
         (format!("{round}/{number}"), Draft { recipient, content: Content::Text { text }, surface: None })
     };
-    let begun = Instant::now();
+    let (begun, cpu) = (Instant::now(), processor_time()?);
     for first in (0..count).step_by(BATCH) {
         let drafts: Vec<_> = (first..count.min(first + BATCH)).map(draft).collect();
         let asked = drafts.iter().map(|(key, draft)| Asked { caller: &caller, key, draft, cause: None });
@@ -140,5 +153,17 @@ async fn deliver(hub: &Hub, microsoft: &Microsoft, round: &str, count: usize) ->
     }
     let arrived = microsoft.arrived(count).await?;
     let last = arrived.last().map_or(Duration::ZERO, |last| *last - begun);
-    Ok(count as f64 / last.as_secs_f64())
+    let cpu = processor_time()? - cpu;
+    Ok(Measured { rate: count as f64 / last.as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / count as f64 })
+}
+
+/// What this process has had of the processors so far.
+fn processor_time() -> Result<Duration> {
+    /// What Linux counts in, whatever the kernel itself ticks in.
+    const TICKS_PER_SECOND: u32 = 100;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The program's name ends at the last parenthesis; user and system time are fields 14 and 15.
+    let fields = stat.rsplit_once(')').context("there is a name")?.1.split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<_, _>>()?;
+    Ok(Duration::from_secs(ticks) / TICKS_PER_SECOND)
 }

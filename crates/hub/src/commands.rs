@@ -4,6 +4,7 @@
 //! are drawn anew for each decision and used again only to repeat that very append after a lost acknowledgement.
 
 mod context;
+mod heard;
 mod loaded;
 mod states;
 #[cfg(test)]
@@ -24,9 +25,10 @@ use domain::{
     aggregate::{decode, encode},
 };
 use store::{
-    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Position, StoreError,
+    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Page, Position, StoreError,
     StreamName,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::states::States;
@@ -44,6 +46,9 @@ const REPEATS_MAX: usize = 5;
 const PAGE: usize = 512;
 /// And at first: most streams are short, and so is what was added to one that is known.
 const FIRST_PAGE: usize = 32;
+/// How old what is known of a stream may be to be acted on without a look at the store, where others write too. As much
+/// time may lie between any look and the act: a token is fetched, a pace kept, a store or a socket slow.
+pub const MOMENT: Duration = Duration::from_millis(250);
 
 /// What came of a command.
 #[derive(Clone, Debug)]
@@ -135,7 +140,7 @@ impl Commands {
         A::Command: Clone,
     {
         let stream = stream::<A>(id);
-        let loaded = self.load_stream::<A>(&stream).await?;
+        let loaded = Arc::unwrap_or_clone(self.load_stream::<A>(&stream).await?);
         self.decide_from(stream, loaded, Keep::Yes, command_id, context, command).await
     }
 
@@ -182,8 +187,9 @@ impl Commands {
                 }
             }
         }
+        let begun = Instant::now();
         let results = self.store.append_many(appends).await;
-        results.iter().flatten().for_each(|appended| self.wrote(appended));
+        results.iter().flatten().for_each(|appended| self.wrote(appended, begun));
         let mut held = HashSet::new();
         for ((index, events, last, recorded_at), result) in waiting.into_iter().zip(results) {
             let Beginning { id, command_id, context, command, line } = &beginnings[index];
@@ -220,17 +226,17 @@ impl Commands {
         let events = self.new_events(events, self.now(), command_id, context);
         let stream = stream::<A>(id);
         let appended = self.append(&stream, expected, events).await?;
-        self.states().outdate::<A>(&stream, appended.revision);
+        self.states().outdate(&stream, appended.revision);
         Ok(appended)
     }
 
     /// Whether this process itself appended to the stream behind `revision`.
     pub fn knows_later<A: Aggregate>(&self, id: impl fmt::Display, revision: Option<u64>) -> bool {
-        self.states().last::<A>(&stream::<A>(id)) > revision
+        self.states().last(&stream::<A>(id)) > revision
     }
 
     /// The event that began a stream, with its id, if it was begun: all there is to know of what is written once. Not
-    /// remembered. Where it stands in the log is no more than a hint, by which it is found sooner.
+    /// remembered, but for one that was heard lately. Where it stands in the log is no more than a hint, by which it is found sooner.
     pub async fn beginning_at<A: Aggregate>(
         &self,
         id: impl fmt::Display,
@@ -258,6 +264,10 @@ impl Commands {
     }
 
     async fn first<A: Aggregate>(&self, stream: &StreamName) -> Result<Option<(Uuid, A::Event)>, LoadError> {
+        let heard = self.states().beginning(stream);
+        if let Some(heard) = heard {
+            return Ok(Some((heard.id, decode::<A>(&heard.name, &heard.data)?)));
+        }
         let first = self.store.read_stream(stream, Direction::Forward, 0, 1).await?;
         let Some(first) = first.first() else { return Ok(None) };
         Ok(Some((first.id, decode::<A>(&first.name, &first.data)?)))
@@ -265,19 +275,36 @@ impl Commands {
 
     /// The state of a stream, as it is now.
     pub async fn load<A: Aggregate>(&self, id: impl fmt::Display) -> Result<Loaded<A>, LoadError> {
-        self.load_stream(&stream::<A>(id)).await
+        Ok(Arc::unwrap_or_clone(self.load_stream(&stream::<A>(id)).await?))
     }
 
-    /// The state of a stream, from memory where only this process can have changed it. Good for looking, not for deciding:
-    /// a decision is appended at a revision, and is told if that is not the last one.
-    pub async fn recall<A: Aggregate>(&self, id: impl fmt::Display) -> Result<Loaded<A>, LoadError> {
+    /// The state of a stream, from memory where nobody else can have changed it; or where it is what the caller hopes for,
+    /// and was so a [`MOMENT`] ago at most. Good for looking, not for deciding: a decision is appended at a revision, and
+    /// is told if that is not the last one.
+    pub async fn recall<A: Aggregate>(
+        &self,
+        id: impl fmt::Display,
+        hoped_for: impl FnOnce(&A) -> bool,
+    ) -> Result<Arc<Loaded<A>>, LoadError> {
         let stream = stream::<A>(id);
-        if self.store.is_ours_alone()
-            && let Some(loaded) = self.states().newest::<A>(&stream)
+        let known = self.states().newest::<A>(&stream);
+        if let Some((loaded, at)) = known
+            && (self.store.is_ours_alone()
+                || at.is_some_and(|at| at.elapsed() < MOMENT) && hoped_for(&loaded.state))
         {
             return Ok(loaded);
         }
         self.load_stream(&stream).await
+    }
+
+    /// From now on [`Commands::hear`] is told of everything behind this position.
+    pub fn listen_from(&self, position: Position) {
+        self.states().listen_from(position);
+    }
+
+    /// What was written, by others or by this process, to streams that are recalled.
+    pub fn hear(&self, page: &Page) {
+        self.states().hear(page);
     }
 
     async fn decide_from<A>(
@@ -305,15 +332,18 @@ impl Commands {
             let new = self.new_events(&events, recorded_at, command_id, context);
             let last = new.last().map(|event| event.id);
             let expected = loaded.revision.map_or(Expected::NoStream, Expected::Revision);
+            let begun = Instant::now();
             match self.append(&stream, expected, new).await {
                 Ok(appended) => {
                     let after = loaded.after(&events, last, appended, recorded_at, command_id);
                     if keep == Keep::Yes {
-                        self.states().put(&stream, after.clone());
+                        self.states().put(&stream, Arc::new(after.clone()), begun);
                     }
                     return Ok(Done::Appended { events, after });
                 }
-                Err(StoreError::Conflict { .. }) => loaded = self.load_stream(&stream).await?,
+                Err(StoreError::Conflict { .. }) => {
+                    loaded = Arc::unwrap_or_clone(self.load_stream(&stream).await?);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -327,19 +357,20 @@ impl Commands {
         expected: Expected,
         events: Vec<NewEvent>,
     ) -> Result<Appended, StoreError> {
-        let mut pause = Duration::from_millis(20);
-        for _ in 0..REPEATS_MAX {
+        let begun = Instant::now();
+        let (mut repeats, mut pause) = (0, Duration::from_millis(20));
+        loop {
             match self.store.append(stream, expected, events.clone()).await {
-                Err(StoreError::Uncertain(_)) => tokio::time::sleep(pause).await,
-                answer => return answer.inspect(|appended| self.wrote(appended)),
+                Err(StoreError::Uncertain(_)) if repeats < REPEATS_MAX => tokio::time::sleep(pause).await,
+                answer => return answer.inspect(|appended| self.wrote(appended, begun)),
             }
-            pause *= 2;
+            (repeats, pause) = (repeats + 1, pause * 2);
         }
-        self.store.append(stream, expected, events).await.inspect(|appended| self.wrote(appended))
     }
 
-    fn wrote(&self, appended: &Appended) {
+    fn wrote(&self, appended: &Appended, begun: Instant) {
         self.written.fetch_max(appended.position.0, Ordering::Relaxed);
+        self.states().heard.appended(appended.position, begun);
     }
 
     /// The position of the last event that this process has had acknowledged.
@@ -385,22 +416,27 @@ impl Commands {
     }
 
     /// Starts from what was kept of the stream, and reads only what came since.
-    async fn load_stream<A: Aggregate>(&self, stream: &StreamName) -> Result<Loaded<A>, LoadError> {
-        let mut loaded = self.states().get::<A>(stream).unwrap_or_default();
+    async fn load_stream<A: Aggregate>(&self, stream: &StreamName) -> Result<Arc<Loaded<A>>, LoadError> {
+        let kept = {
+            let mut states = self.states();
+            states.expect(stream);
+            states.get::<A>(stream)
+        };
+        let begun = Instant::now();
+        let mut loaded = kept.unwrap_or_default();
         let mut limit = FIRST_PAGE;
         loop {
             let from = loaded.revision.map_or(0, |revision| revision + 1);
             let page = self.store.read_stream(stream, Direction::Forward, from, limit).await?;
-            let last = page.len() < limit;
-            for recorded in &page {
-                loaded = loaded.and(recorded)?;
+            if !page.is_empty() {
+                loaded = Arc::new(page.iter().try_fold(Arc::unwrap_or_clone(loaded), Loaded::and)?);
             }
-            if last {
+            if page.len() < limit {
                 break;
             }
             limit = PAGE;
         }
-        self.states().put(stream, loaded.clone());
+        self.states().put(stream, loaded.clone(), begun);
         Ok(loaded)
     }
 

@@ -1,6 +1,7 @@
 //! The store by the adapter, over the wire to a server in the same process, against the same called directly, taking
 //! turns in one run: durable appends of one event each, and the whole log read and followed against a bare stream of
-//! tonic's of the same messages.
+//! tonic's of the same messages. Beside the rates of appends stands the processor time of one, which other programs on the
+//! machine disturb less.
 
 mod bare;
 
@@ -37,21 +38,26 @@ fn main() {
 }
 
 async fn appends() {
-    println!("in flight | direct ev/s | served ev/s | ratio (goal 0.60) | direct ms | served ms");
+    println!(
+        "in flight | direct ev/s | CPU µs | served ev/s | CPU µs | ratio (goal 0.60) | direct ms | served ms"
+    );
     for in_flight in [1, 64, 1024] {
         let (direct, served) = (Served::new().await, Served::new().await);
         let (mut direct_rates, mut served_rates, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let to_direct = append(direct.store.clone(), in_flight, round).await;
             let to_served = append(served.adapter(), in_flight, round).await;
-            ratios.push(to_served / to_direct);
+            ratios.push(to_served.rate / to_direct.rate);
             direct_rates.push(to_direct);
             served_rates.push(to_served);
         }
-        let (direct, served) = (median(direct_rates), median(served_rates));
+        let cpu_us = |rates: &[Appended]| median(rates.iter().map(|appended| appended.cpu_us).collect());
+        let (direct_us, served_us) = (cpu_us(&direct_rates), cpu_us(&served_rates));
+        let rate = |rates: Vec<Appended>| median(rates.into_iter().map(|appended| appended.rate).collect());
+        let (direct, served) = (rate(direct_rates), rate(served_rates));
         let each_ms = |rate: f64| 1000.0 * rate_of(in_flight) / rate;
         println!(
-            "{in_flight:>9} | {direct:>11.0} | {served:>11.0} | {:>17.2} | {:>9.2} | {:>9.2}",
+            "{in_flight:>9} | {direct:>11.0} | {direct_us:>6.1} | {served:>11.0} | {served_us:>6.1} | {:>17.2} | {:>9.2} | {:>9.2}",
             median(ratios),
             each_ms(direct),
             each_ms(served)
@@ -59,9 +65,16 @@ async fn appends() {
     }
 }
 
-/// Events per second when each stream has one writer that waits for each answer.
-async fn append(store: Arc<dyn EventStore>, in_flight: u64, round: u64) -> f64 {
-    let begun = Instant::now();
+struct Appended {
+    /// Events per second.
+    rate: f64,
+    /// Of one event.
+    cpu_us: f64,
+}
+
+/// Each stream has one writer that waits for each answer.
+async fn append(store: Arc<dyn EventStore>, in_flight: u64, round: u64) -> Appended {
+    let (begun, cpu) = (Instant::now(), processor_time());
     let mut writers = JoinSet::new();
     for writer in 0..in_flight {
         let store = Arc::clone(&store);
@@ -77,8 +90,9 @@ async fn append(store: Arc<dyn EventStore>, in_flight: u64, round: u64) -> f64 {
             revision
         });
     }
-    let appended: u64 = writers.join_all().await.into_iter().sum();
-    rate_of(appended) / begun.elapsed().as_secs_f64()
+    let appended = rate_of(writers.join_all().await.into_iter().sum());
+    let cpu = processor_time() - cpu;
+    Appended { rate: appended / begun.elapsed().as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / appended }
 }
 
 async fn reads() {
@@ -189,4 +203,15 @@ fn median(mut rates: Vec<f64>) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
 fn rate_of(count: u64) -> f64 {
     count as f64
+}
+
+/// What this process has had of the processors so far.
+fn processor_time() -> Duration {
+    /// What Linux counts in, whatever the kernel itself ticks in.
+    const TICKS_PER_SECOND: u32 = 100;
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    // The program's name ends at the last parenthesis; user and system time are fields 14 and 15.
+    let fields = stat.rsplit_once(')').expect("there is a name").1.split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a count")).sum();
+    Duration::from_secs(ticks) / TICKS_PER_SECOND
 }

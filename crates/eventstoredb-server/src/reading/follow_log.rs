@@ -59,11 +59,9 @@ impl Following {
         let picked = self.view.pick(&page.events).await?;
         let mut batch = Batch::with_capacity(page.events.len());
         for (event, picked) in page.events.into_iter().zip(picked) {
-            let position = event.position;
             if picked {
                 batch.push(Ok(self.form.reply(event)));
             }
-            self.pass(position, false, &mut batch);
         }
         let caught_up = page.at_head && std::mem::take(&mut self.behind);
         self.pass(page.upto, caught_up, &mut batch);
@@ -76,8 +74,8 @@ impl Following {
         Ok(batch)
     }
 
-    /// Sends a checkpoint where one is due, or if it is to be sent before its time. Positions are counted for events,
-    /// since there is one at nearly each.
+    /// Sends a checkpoint where one is due, or if it is to be sent before its time: one for all that were due on a page.
+    /// Positions are counted for events, since there is one at nearly each.
     fn pass(&mut self, upto: Position, at_once: bool, batch: &mut Batch) {
         let Some(interval) = self.interval else { return };
         let passed = upto.0.saturating_sub(self.checkpoint.0);

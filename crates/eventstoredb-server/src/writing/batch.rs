@@ -3,19 +3,24 @@
 //! **Invariants.** Each append has its own answer, whatever becomes of its neighbours. Appends go to the store in the
 //! order in which their last parts came.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem::take,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt, Stream, StreamExt,
     future::BoxFuture,
-    stream::{self, FuturesUnordered},
+    stream::{self, FuturesUnordered, ReadyChunks},
 };
-use store::{Expected, StreamName};
+use store::{Append, Expected, StreamName};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use super::{Gathered, write};
+use super::{Gathered, compare, succeeded};
 use crate::{
     Server,
     access::Caller,
@@ -28,6 +33,9 @@ use crate::{
     wire,
 };
 
+/// Appends that go to the store together, where so many have come.
+const TOGETHER: usize = 64;
+
 pub(crate) fn append(
     server: Arc<Server>,
     caller: Caller,
@@ -36,10 +44,12 @@ pub(crate) fn append(
     let session = Session {
         server,
         caller,
-        requests: Some(request.into_inner()),
+        requests: Some(request.into_inner().ready_chunks(TOGETHER)),
         begun: HashMap::new(),
         writing: FuturesUnordered::new(),
+        in_flight: 0,
         writing_bytes: 0,
+        answers: VecDeque::new(),
     };
     Response::new(stream::unfold(session, |mut session| async {
         let reply = session.next().await?;
@@ -53,17 +63,23 @@ pub(crate) fn append(
 struct Session {
     server: Arc<Server>,
     caller: Caller,
-    /// `None` when the client has no more.
-    requests: Option<Streaming<BatchAppendRequest>>,
+    /// As many at a time as have come. `None` when the client has no more.
+    requests: Option<ReadyChunks<Streaming<BatchAppendRequest>>>,
     /// Appends of which a part has come, by correlation id.
     begun: HashMap<Uuid, Begun>,
-    writing: FuturesUnordered<Writing>,
-    /// Payload of those.
+    writing: FuturesUnordered<BoxFuture<'static, Written>>,
+    /// Appends that are being written, and their payload.
+    in_flight: usize,
     writing_bytes: usize,
+    /// To be passed on.
+    answers: VecDeque<BatchAppendReply>,
 }
 
-/// Answers with the size of its payload too.
-type Writing = BoxFuture<'static, (BatchAppendReply, usize)>;
+/// What became of appends that went to the store together.
+struct Written {
+    answers: Vec<BatchAppendReply>,
+    bytes: usize,
+}
 
 struct Begun {
     target: Target,
@@ -71,23 +87,37 @@ struct Begun {
     events: Result<Gathered, Refusal>,
 }
 
+/// An append that can go to the store.
+struct Ready {
+    correlation_id: shared::Uuid,
+    identifier: Option<StreamIdentifier>,
+    stream: StreamName,
+    expected: Expected,
+    events: Gathered,
+    within: Duration,
+}
+
 impl Session {
     async fn next(&mut self) -> Option<Result<BatchAppendReply, Status>> {
         loop {
+            if let Some(answer) = self.answers.pop_front() {
+                return Some(Ok(answer));
+            }
             let room =
-                self.writing.len() < limits::BATCH_IN_FLIGHT_MAX && self.writing_bytes < limits::BATCH_BYTES;
+                self.in_flight < limits::BATCH_IN_FLIGHT_MAX && self.writing_bytes < limits::BATCH_BYTES;
             tokio::select! {
-                request = next_request(&mut self.requests), if self.requests.is_some() && room => match request {
-                    Ok(Some(request)) => match self.take(request) {
-                        Ok(whole) => self.writing.extend(whole),
-                        Err(status) => return Some(Err(status)),
-                    },
-                    Ok(None) => self.requests = None,
-                    Err(status) => return Some(Err(status)),
-                },
-                Some((reply, bytes)) = self.writing.next(), if !self.writing.is_empty() => {
-                    self.writing_bytes -= bytes;
-                    return Some(Ok(reply));
+                requests = next_requests(&mut self.requests), if self.requests.is_some() && room => {
+                    match requests {
+                        Some(requests) => if let Err(status) = self.take_all(requests) {
+                            return Some(Err(status));
+                        },
+                        None => self.requests = None,
+                    }
+                }
+                Some(written) = self.writing.next(), if !self.writing.is_empty() => {
+                    self.in_flight -= written.answers.len();
+                    self.writing_bytes -= written.bytes;
+                    self.answers.extend(written.answers);
                 }
                 () = self.server.shutdown.cancelled(), if self.requests.is_some() && self.writing.is_empty() => {
                     return Some(Err(refusal::stopping()));
@@ -97,8 +127,29 @@ impl Session {
         }
     }
 
-    /// Takes a part of an append; answers with the append's writing if it was the last part.
-    fn take(&mut self, request: BatchAppendRequest) -> Result<Option<Writing>, Status> {
+    /// What is whole goes to the store, as much together as may be.
+    fn take_all(&mut self, requests: Vec<Result<BatchAppendRequest, Status>>) -> Result<(), Status> {
+        let mut together: Vec<Ready> = Vec::new();
+        for request in requests {
+            let Some((correlation_id, append)) = self.take(request?)? else { continue };
+            let identifier = append.target.stream.clone();
+            match append.ready(&self.caller) {
+                Ok((stream, expected, events, within)) => {
+                    let ready = Ready { correlation_id, identifier, stream, expected, events, within };
+                    if together.last().is_some_and(|last| !last.goes_with(&ready)) {
+                        self.write(take(&mut together));
+                    }
+                    together.push(ready);
+                }
+                Err(refusal) => self.answers.push_back(reply(correlation_id, identifier, Err(refusal))),
+            }
+        }
+        self.write(together);
+        Ok(())
+    }
+
+    /// Takes a part of an append; answers with the append if it was the last part.
+    fn take(&mut self, request: BatchAppendRequest) -> Result<Option<(shared::Uuid, Begun)>, Status> {
         let correlation_id = request.correlation_id.unwrap_or_default();
         let Some(key) = wire::parse_uuid(&correlation_id) else {
             return Err(Status::invalid_argument("an append needs a correlation id"));
@@ -114,10 +165,7 @@ impl Session {
             }
         }
         if request.is_final {
-            let bytes = append.events.as_ref().map_or(0, |events| events.bytes);
-            self.writing_bytes += bytes;
-            let writing = append.write(Arc::clone(&self.server), self.caller.clone(), correlation_id);
-            return Ok(Some(writing.map(move |reply| (reply, bytes)).boxed()));
+            return Ok(Some((correlation_id, append)));
         }
         if self.begun.len() >= limits::BATCH_PARTS_MAX {
             return Err(Status::resource_exhausted("too many appends were begun and not finished"));
@@ -125,39 +173,77 @@ impl Session {
         self.begun.insert(key, append);
         Ok(None)
     }
+
+    fn write(&mut self, together: Vec<Ready>) {
+        if together.is_empty() {
+            return;
+        }
+        let bytes = together.iter().map(|ready| ready.events.bytes).sum();
+        self.in_flight += together.len();
+        self.writing_bytes += bytes;
+        let server = Arc::clone(&self.server);
+        let writing = async move { Written { answers: write(&server, together).await, bytes } };
+        self.writing.push(writing.boxed());
+    }
 }
 
 /// Of requests that are there to be asked for.
-async fn next_request(
-    requests: &mut Option<Streaming<BatchAppendRequest>>,
-) -> Result<Option<BatchAppendRequest>, Status> {
-    match requests {
-        Some(requests) => requests.message().await,
-        None => Ok(None),
-    }
+async fn next_requests(
+    requests: &mut Option<ReadyChunks<Streaming<BatchAppendRequest>>>,
+) -> Option<Vec<Result<BatchAppendRequest, Status>>> {
+    requests.as_mut()?.next().await
 }
 
 impl Begun {
-    async fn write(
-        self,
-        server: Arc<Server>,
-        caller: Caller,
-        correlation_id: shared::Uuid,
-    ) -> BatchAppendReply {
-        let stream = self.target.stream.clone();
-        let written = match self.ready() {
-            Ok((stream, expected, events, within)) => {
-                let writing = write(&*server.store, &caller, &stream, expected, events.events);
-                timeout(within, writing).await.unwrap_or(Err(Refusal::Late))
-            }
-            Err(refusal) => Err(refusal),
-        };
-        reply(correlation_id, stream, written)
-    }
-
-    fn ready(self) -> Result<(StreamName, Expected, Gathered, Duration), Refusal> {
+    fn ready(self, caller: &Caller) -> Result<(StreamName, Expected, Gathered, Duration), Refusal> {
         let (stream, expected) = wire::parse_target(&self.target).map_err(Refusal::Invalid)?;
-        Ok((stream, expected, self.events?, within(self.target.deadline).ok_or(Refusal::Late)?))
+        let (events, within) = (self.events?, within(self.target.deadline).ok_or(Refusal::Late)?);
+        caller.may_append(&stream, &events.events)?;
+        Ok((stream, expected, events, within))
+    }
+}
+
+impl Ready {
+    /// Both are written, and their clients wait as long.
+    fn goes_with(&self, other: &Self) -> bool {
+        let written = |ready: &Self| !ready.events.events.is_empty();
+        written(self) && written(other) && self.within == other.within
+    }
+}
+
+/// Has appends that go together written.
+async fn write(server: &Server, together: Vec<Ready>) -> Vec<BatchAppendReply> {
+    let within = together.first().map_or(limits::WRITE, |first| first.within);
+    let (mut asked, mut appends) = (Vec::with_capacity(together.len()), Vec::with_capacity(together.len()));
+    for Ready { correlation_id, identifier, stream, expected, events, .. } in together {
+        asked.push((correlation_id, identifier, expected));
+        appends.push(Append { stream, expected, events: events.events, line: None });
+    }
+    let writing = async {
+        match &appends[..] {
+            // Nothing goes with it.
+            [Append { stream, expected, events, .. }] if events.is_empty() => {
+                vec![compare(&*server.store, stream, *expected).await]
+            }
+            _ => {
+                let appended = server.store.append_many(appends).await;
+                appended.into_iter().map(|answer| answer.map(succeeded)).collect()
+            }
+        }
+    };
+    match timeout(within, writing).await {
+        Ok(answers) => {
+            let answers = asked.into_iter().zip(answers);
+            let answer = |((correlation_id, identifier, expected), answer): (_, Result<Success, _>)| {
+                reply(correlation_id, identifier, answer.map_err(|error| Refusal::Store(error, expected)))
+            };
+            answers.map(answer).collect()
+        }
+        Err(_) => {
+            let late =
+                |(correlation_id, identifier, _)| reply(correlation_id, identifier, Err(Refusal::Late));
+            asked.into_iter().map(late).collect()
+        }
     }
 }
 

@@ -1,6 +1,17 @@
-//! What is read past the state of a stream.
+//! What is read past the state of a stream, and what a process takes for true of streams that others write to as well.
 
-use domain::tenant::{Command, Event, Tenant};
+use std::sync::atomic::AtomicUsize;
+
+use async_trait::async_trait;
+use domain::{
+    ObjectId, PersonId, Sealed, SignInId, TenantId,
+    account::{self, Account},
+    tenant::{Command, Event, Tenant},
+};
+use futures_util::stream::BoxStream;
+use store::{Filter, Recorded, embedded::EmbeddedStore};
+use tempfile::TempDir;
+use tokio::time::advance;
 
 use super::*;
 use crate::clock::{SystemClock, SystemIds};
@@ -26,4 +37,170 @@ async fn a_beginning_is_found_by_its_place_and_where_that_is_anothers_by_its_str
         assert_eq!(found("2", place).await, Some(Event::Seen {}));
         assert_eq!(found("3", place).await, None);
     }
+}
+
+/// A log that several processes write to, and how often it was read.
+struct Shared {
+    log: EmbeddedStore,
+    reads: AtomicUsize,
+    _directory: TempDir,
+}
+
+impl Shared {
+    fn new() -> Arc<Self> {
+        let directory = TempDir::new().unwrap();
+        let log = EmbeddedStore::open(directory.path(), store::embedded::Options::default()).unwrap();
+        Arc::new(Self { log, reads: AtomicUsize::default(), _directory: directory })
+    }
+
+    fn process(self: &Arc<Self>) -> Commands {
+        Commands::new(self.clone(), Arc::new(SystemClock), Arc::new(SystemIds))
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Lets the process hear everything behind `after`.
+    async fn tell(&self, process: &Commands, after: Position) {
+        process.hear(&self.log.read_all(after, &Filter::all(), 100).await.unwrap());
+    }
+}
+
+#[async_trait]
+impl EventStore for Shared {
+    fn id(&self) -> Uuid {
+        self.log.id()
+    }
+
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError> {
+        self.log.append(stream, expected, events).await
+    }
+
+    async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
+        self.log.append_many(appends).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        direction: Direction,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.log.read_stream(stream, direction, from, limit).await
+    }
+
+    async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
+        self.log.read_all(after, filter, limit).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.log.head().await
+    }
+
+    fn follow(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<Page, StoreError>> {
+        self.log.follow(after, filter)
+    }
+}
+
+async fn link(process: &Commands, account: &str) {
+    let person = PersonId { tenant: TenantId(Uuid::from_u128(1)), object_id: ObjectId(Uuid::from_u128(2)) };
+    let sealed = || "sealed".to_owned();
+    let name = Sealed { key: sealed(), algorithm: sealed(), nonce: sealed(), ciphertext: sealed() };
+    let command = account::Command::Link { person, sign_in: SignInId(Uuid::from_u128(3)), account: name };
+    change(process, account, "link", command).await;
+}
+
+async fn unlink(process: &Commands, account: &str) {
+    change(process, account, "unlink", account::Command::Unlink).await;
+}
+
+async fn change(process: &Commands, account: &str, what: &str, command: account::Command) {
+    let context = Context::hub("test", "test");
+    process.execute::<Account>(account, &CommandId::new(what), &context, command).await.unwrap();
+}
+
+fn linked(account: &Account) -> bool {
+    account.linked.is_some()
+}
+
+/// What the process would act on.
+async fn is_linked(process: &Commands, account: &str) -> bool {
+    linked(&process.recall(account, linked).await.unwrap().state)
+}
+
+/// Barely no moment.
+const WITHIN: Duration = Duration::from_millis(249);
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_unlinked_is_acted_on_for_a_moment_at_most() {
+    let shared = Shared::new();
+    let (ours, theirs) = (shared.process(), shared.process());
+    link(&theirs, "a").await;
+    assert!(is_linked(&ours, "a").await);
+    unlink(&theirs, "a").await;
+    advance(WITHIN).await;
+    assert!(is_linked(&ours, "a").await);
+    advance(MOMENT - WITHIN).await;
+    assert!(!is_linked(&ours, "a").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_heard_or_done_by_this_process_is_acted_on_at_once() {
+    let shared = Shared::new();
+    let (ours, theirs) = (shared.process(), shared.process());
+    ours.listen_from(Position::START);
+    for account in ["a", "b"] {
+        link(&theirs, account).await;
+        assert!(is_linked(&ours, account).await);
+    }
+    let before = shared.log.head().await.unwrap();
+    unlink(&theirs, "a").await;
+    shared.tell(&ours, before).await;
+    assert!(!is_linked(&ours, "a").await);
+    unlink(&ours, "b").await;
+    assert!(!is_linked(&ours, "b").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_hoped_for_is_looked_at_again() {
+    let shared = Shared::new();
+    let (ours, theirs) = (shared.process(), shared.process());
+    assert!(!is_linked(&ours, "a").await);
+    link(&theirs, "a").await;
+    assert!(is_linked(&ours, "a").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_its_own_appends_are_heard_a_process_reads_nothing_and_misses_nothing() {
+    let shared = Shared::new();
+    let (ours, theirs) = (shared.process(), shared.process());
+    ours.listen_from(Position::START);
+    link(&theirs, "a").await;
+    assert!(is_linked(&ours, "a").await);
+    let reads = shared.reads();
+    let mut before = Position::START;
+    for round in 0..9 {
+        advance(WITHIN).await;
+        link(&ours, &format!("other-{round}")).await;
+        shared.tell(&ours, before).await;
+        before = ours.written();
+        assert!(is_linked(&ours, "a").await);
+    }
+    // Each of the others was looked for once.
+    assert_eq!(shared.reads(), reads + 9);
+
+    advance(WITHIN).await;
+    unlink(&theirs, "a").await;
+    link(&ours, "last").await;
+    // Not heard yet, so it says nothing.
+    advance(MOMENT - WITHIN).await;
+    assert!(!is_linked(&ours, "a").await);
 }

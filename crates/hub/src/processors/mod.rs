@@ -10,6 +10,7 @@ mod breakers;
 mod delivery;
 mod gauges;
 mod intake;
+mod listener;
 mod outbox;
 mod pace;
 mod shards;
@@ -40,6 +41,9 @@ const AGAIN: Duration = Duration::from_secs(30);
 pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     let head = hub.store.head().await?;
     let stopping = lifecycle.stopping();
+    if !hub.store.is_ours_alone() {
+        lifecycle.spawn("listener", listener::run(hub.clone(), head, stopping.clone()));
+    }
     lifecycle.spawn("gauges", gauges::run(hub.clone(), stopping.clone()));
     if hub.bot.is_some() {
         lifecycle.spawn("bot", bot::run(hub.clone(), stopping.clone()));

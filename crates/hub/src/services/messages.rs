@@ -141,19 +141,20 @@ async fn prepare(
     if !caller.may_see(person.tenant) {
         return Err(NotAccepted::TenantNotAllowed);
     }
-    let tenant = hub.commands.recall::<Tenant>(person.tenant).await?.state;
-    if tenant.admission == Admission::Blocked {
+    let let_in = |tenant: &Tenant| tenant.admission != Admission::Blocked;
+    let tenant = hub.commands.recall(person.tenant, let_in).await?;
+    if !let_in(&tenant.state) {
         return Err(NotAccepted::TenantBlocked);
     }
-    let surface = match draft.surface.or(tenant.policy.surface).unwrap_or(hub.config.delivery.surface) {
+    let surface = match draft.surface.or(tenant.state.policy.surface).unwrap_or(hub.config.delivery.surface) {
         SurfaceChoice::Bot if hub.bot.is_none() => return Err(NotAccepted::NoBot),
         SurfaceChoice::Auto if hub.bot.is_none() => SurfaceChoice::Graph,
         surface => surface,
     };
     let lane = person.connection();
-    let connection = hub.commands.recall::<Connection>(lane).await.map_err(trouble)?.state;
-    let linked = !matches!(connection.status, Status::Absent | Status::Unlinked);
-    let person_key = connection.person_key.filter(|_| linked).ok_or(NotAccepted::NotLinked)?;
+    let connection = hub.commands.recall(lane, is_linked).await.map_err(trouble)?;
+    let person_key = connection.state.person_key;
+    let person_key = person_key.filter(|_| is_linked(&connection.state)).ok_or(NotAccepted::NotLinked)?;
     let id = message_id(hub, &caller.client, key);
     let limit = hub.config.delivery.size_max(surface);
     let message = chat_message(id, &draft.content)?;
@@ -182,6 +183,10 @@ async fn prepare(
         surface: Some(surface),
     };
     Ok((id, accepted))
+}
+
+fn is_linked(connection: &Connection) -> bool {
+    !matches!(connection.status, Status::Absent | Status::Unlinked)
 }
 
 /// What would be refused now may have been accepted before, and a repeat gets the first answer for ever.
@@ -225,7 +230,9 @@ async fn person(hub: &Hub, recipient: &Recipient) -> Result<(PersonId, Option<Ac
         Recipient::Person(person) => Ok((*person, None)),
         Recipient::Account(account) => {
             let hash = hub.custody.name_account(account);
-            let linked = hub.commands.recall::<Account>(&hash).await.map_err(trouble)?.state.linked;
+            let linked = |account: &Account| account.linked.is_some();
+            let account = hub.commands.recall(&hash, linked).await.map_err(trouble)?;
+            let linked = account.state.linked.as_ref();
             linked.map(|linked| (linked.person, Some(hash))).ok_or(NotAccepted::NotLinked)
         }
     }

@@ -95,7 +95,7 @@ impl Readers {
     }
 
     pub(super) async fn state(self: &Arc<Self>, stream: StreamName) -> Result<StreamState, StoreError> {
-        self.run(move |connection| read_state(connection, &stream)).await
+        self.run_here(|connection| read_state(connection, &stream)).await
     }
 
     /// Blocks, on a connection of its own, so that a rebuild does not take one from those who follow.

@@ -83,10 +83,11 @@ impl Batches {
 impl Slot {
     async fn batch(&self, connection: &Connection) -> Result<Arc<Batch>, (u64, Error)> {
         let mut open = self.open.lock().await;
-        let (generation, client) = connection.client();
+        let generation = connection.generation();
         if let Some(batch) = open.as_ref().filter(|batch| batch.generation == generation) {
             return Ok(Arc::clone(batch));
         }
+        let (generation, client) = connection.client();
         let options = as_user!(connection, BatchAppendOptions::default());
         let client = client.batch_append(&options).await.map_err(|error| (generation, error))?;
         Ok(Arc::clone(open.insert(Arc::new(Batch { client, generation }))))
@@ -118,11 +119,12 @@ impl Connection {
         events: &[NewEvent],
     ) -> Result<Appended, StoreError> {
         check(events)?;
-        let data = events.iter().map(event_data).collect::<Result<Vec<_>, _>>()?;
         let deadline = Instant::now() + self.options.patience;
         let (mut uncertain, mut pause) = (false, AGAIN);
         loop {
-            let why = match self.send(stream, expected, data.clone(), deadline).await {
+            // Made again each time, which is rarer than a copy of it would be.
+            let data = events.iter().map(event_data).collect::<Result<_, _>>()?;
+            let why = match self.send(stream, expected, data, deadline).await {
                 Ok(done) => return self.appended(stream, &done).await,
                 Err(Setback::Failed(error)) => return Err(error),
                 Err(Setback::Again { perhaps_recorded, why }) => {

@@ -4,15 +4,15 @@
 //! another. Both are replaced, by whoever is told first; calls under way with the former one end by themselves.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use eventstore::{Client, Credentials, Error};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ConnectionString, Options, appending::Batches};
-use crate::StoreError;
+use super::{ConnectionString, Options, appending::Batches, tail::Tail};
+use crate::{Filter, StoreError};
 
 /// Between one replacement and the next at least: making a client reads the system's certificates.
 const RENEWAL: Duration = Duration::from_millis(200);
@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) options: Options,
     current: Mutex<Current>,
     pub(super) batches: Batches,
+    /// For all who follow, whichever streams they want.
+    pub(super) tail: Arc<Tail>,
 }
 
 struct Current {
@@ -38,7 +40,8 @@ impl Connection {
         let client =
             Client::new(string.settings.clone()).map_err(|error| StoreError::Broken(error.to_string()))?;
         let current = Mutex::new(Current { client, generation: 0, since: Instant::now() });
-        Ok(Self { string, options, current, batches: Batches::default() })
+        let tail = Arc::new(Tail::new(Filter::all()));
+        Ok(Self { string, options, current, batches: Batches::default(), tail })
     }
 
     pub(super) fn credentials(&self) -> Option<&Credentials> {
@@ -49,6 +52,11 @@ impl Connection {
     pub(super) fn client(&self) -> (u64, Client) {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         (current.generation, current.client.clone())
+    }
+
+    /// Which client it is now.
+    pub(super) fn generation(&self) -> u64 {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).generation
     }
 
     /// Replaces the client of that generation, if nobody has yet.

@@ -1,8 +1,8 @@
 //! `EventStoreDB` by its official client.
 //!
-//! Appends go by `BatchAppend` (`appending`): a plain append of this client takes 40 ms on many systems. Following is a
-//! subscription to the whole log, begun anew when it falls silent (`following`). A client that is of no use any more is
-//! replaced (`connection`). Nothing waits longer than [`Options`] say, whatever the network does.
+//! Appends go by `BatchAppend` (`appending`): a plain append of this client takes 40 ms on many systems. All who follow
+//! share one subscription to the whole log (`tail`), begun anew when it falls silent. A client that is of no use any more
+//! is replaced (`connection`). Nothing waits longer than [`Options`] say, whatever the network does.
 
 pub mod access;
 mod appending;
@@ -11,6 +11,7 @@ mod connection_string;
 mod following;
 mod keeping;
 mod reading;
+mod tail;
 
 use std::{
     sync::{Arc, OnceLock},

@@ -45,7 +45,7 @@ pub(super) struct Ready<'a> {
 pub(super) async fn prepare<'a>(hub: &'a Hub, turn: &Turn) -> Result<Found<Ready<'a>>> {
     let (bot, to) = match address(hub, turn) {
         Ok(found) => found,
-        Err(why) => return Ok(Found::Decided(park(hub, turn, why, Diagnosis::default()).await?)),
+        Err(why) => return Ok(Found::Decided(park(hub, turn, why, Diagnosis::default()))),
     };
     let tenant = turn.accepted.person.tenant;
     match breakers::permission(hub, tenant, Surface::Bot, &turn.tenant) {
@@ -84,6 +84,12 @@ fn address<'a>(hub: &'a Hub, turn: &Turn) -> Result<(&'a Bot, Address), ParkReas
             Ok((bot, Address { service_url, conversation_id, reply_to: None }))
         }
     }
+}
+
+/// Whether the bot has a chat with the person.
+pub(super) fn is_reachable(connection: &Connection) -> bool {
+    let linked = !matches!(connection.status, Status::Absent | Status::Unlinked);
+    linked && connection.bot.as_ref().is_some_and(|bot| bot.reachable == Reachable::Installed)
 }
 
 fn activity(message: ChatMessage) -> OutgoingActivity {
@@ -165,9 +171,9 @@ async fn means(hub: &Hub, turn: &Turn, failure: &SendFailure, diagnosis: Diagnos
         }
         // Another address comes with the next activity.
         SendFailure::ServiceNotAllowed { .. } => {
-            park(hub, turn, ParkReason::BotNotInstalled, diagnosis).await?
+            park(hub, turn, ParkReason::BotNotInstalled, diagnosis)
         }
-        SendFailure::DisabledByAdmin { .. } => park(hub, turn, ParkReason::Forbidden, diagnosis).await?,
+        SendFailure::DisabledByAdmin { .. } => park(hub, turn, ParkReason::Forbidden, diagnosis),
         SendFailure::TooLarge { .. } => Outcome::Rejected { why: RejectReason::TooLarge, diagnosis },
         SendFailure::Rejected { .. } => Outcome::Rejected { why: RejectReason::RefusedByProvider, diagnosis },
     })

@@ -9,15 +9,15 @@ mod judge;
 mod outcome;
 mod prepare;
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use domain::{
     CommandId, ConnectionId, Diagnosis, MessageId, PersonId,
-    connection::{self, Connection},
+    connection::{self, Connection, Status},
     lane::{Command, DeferReason, Event, Lane, Outcome, Refusal, Surface},
     message::{self, Accepted, Message},
-    tenant::Tenant,
+    tenant::{Admission, Tenant},
 };
 use projections::due::{
     LaneRow,
@@ -53,8 +53,8 @@ struct Turn {
     way: Surface,
     /// The event by which it was accepted.
     cause: Uuid,
-    connection: Loaded<Connection>,
-    tenant: Loaded<Tenant>,
+    connection: Arc<Loaded<Connection>>,
+    tenant: Arc<Loaded<Tenant>>,
 }
 
 impl Turn {
@@ -127,10 +127,14 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
     if let Err(until) = hub.pace.permit(hub.shards.count(), way, person.tenant, lane) {
         return Ok(Err(Left::Until(until)));
     }
+    let is_usable = |connection: &Connection| match way {
+        Surface::Graph => connection.status == Status::Active,
+        Surface::Bot => bot::is_reachable(connection),
+    };
     let (accepted, connection, tenant) = tokio::try_join!(
         hub.commands.beginning_at::<Message>(message, Position(row.position)),
-        hub.commands.recall::<Connection>(lane),
-        hub.commands.recall::<Tenant>(person.tenant),
+        hub.commands.recall(lane, is_usable),
+        hub.commands.recall::<Tenant>(person.tenant, |tenant| tenant.admission != Admission::Blocked),
     )?;
     let (cause, message::Event::Accepted(accepted)) =
         accepted.with_context(|| format!("the message {message} was never accepted"))?;

@@ -132,12 +132,12 @@ pub(super) async fn means(
         Failure::ReauthorizationRequired { .. } => {
             let (why, person) = (ReauthorizationReason::ClaimsChallenge, turn.accepted.person);
             tokens::require_reauthorization(hub, turn.lane, person, grant, why, diagnosis.clone()).await?;
-            park(hub, turn, ParkReason::ReauthorizationRequired, diagnosis).await?
+            park(hub, turn, ParkReason::ReauthorizationRequired, diagnosis)
         }
         Failure::Forbidden { because: ForbiddenBecause::MissingPermission, .. } => {
-            park(hub, turn, ParkReason::ConsentRequired, diagnosis).await?
+            park(hub, turn, ParkReason::ConsentRequired, diagnosis)
         }
-        Failure::Forbidden { .. } => park(hub, turn, ParkReason::Forbidden, diagnosis).await?,
+        Failure::Forbidden { .. } => park(hub, turn, ParkReason::Forbidden, diagnosis),
         Failure::TooLarge { .. } => Outcome::Rejected { why: RejectReason::TooLarge, diagnosis },
         Failure::Rejected { .. } => Outcome::Rejected { why: RejectReason::RefusedByProvider, diagnosis },
     })

@@ -95,13 +95,15 @@ pub(super) async fn prepare<'a>(hub: &'a Hub, turn: &Turn) -> Result<Found<Ready
         return Ok(Found::Decided(Outcome::Expired));
     }
     if let Some(hash) = &turn.accepted.account_hash {
-        let linked = hub.commands.recall::<Account>(hash).await?.state.linked;
-        if linked.is_none_or(|linked| linked.person != turn.accepted.person) {
+        let is_theirs = |account: &Account| {
+            account.linked.as_ref().is_some_and(|linked| linked.person == turn.accepted.person)
+        };
+        if !is_theirs(&hub.commands.recall::<Account>(hash, is_theirs).await?.state) {
             return Ok(Found::Decided(rejected(RejectReason::AccountChanged)));
         }
     }
     if turn.tenant.state.admission == Admission::Blocked {
-        return Ok(Found::Decided(park(hub, turn, ParkReason::TenantBlocked, Diagnosis::default()).await?));
+        return Ok(Found::Decided(park(hub, turn, ParkReason::TenantBlocked, Diagnosis::default())));
     }
     Ok(match turn.way {
         Surface::Graph => by_graph(hub, turn).await?.map(Ready::Graph),
@@ -113,7 +115,7 @@ async fn by_graph(hub: &Hub, turn: &Turn) -> Result<Found<ByGraph>> {
     let tenant = turn.accepted.person.tenant;
     let (access, grant, generation) = match tokens::fresh(hub, turn.lane, &turn.connection.state).await? {
         Fresh::Token { access, grant, generation } => (access, grant, generation),
-        Fresh::Broken(status) => return Ok(Found::Decided(park_broken(hub, turn, status).await?)),
+        Fresh::Broken(status) => return Ok(Found::Decided(park_broken(hub, turn, status))),
         // Nothing new was learned, so there is nothing to record.
         Fresh::Later { until, diagnosis } if diagnosis == Diagnosis::default() => {
             return Ok(Found::Leave(Left::At(until)));
@@ -162,7 +164,7 @@ async fn chat(
             Ok(Ok(chat_id))
         }
         Ok(FoundChat::NotInstalled) => {
-            Ok(Err(park(hub, turn, ParkReason::BotNotInstalled, Diagnosis::default()).await?))
+            Ok(Err(park(hub, turn, ParkReason::BotNotInstalled, Diagnosis::default())))
         }
         // A read leaves no doubt behind: whatever went wrong, it can be tried again.
         Err(failure) => Ok(Err(means(hub, turn, grant, generation, &failure).await?)),
@@ -170,7 +172,7 @@ async fn chat(
 }
 
 /// Parks the lane because of what the connection is.
-async fn park_broken(hub: &Hub, turn: &Turn, status: Status) -> Result<Outcome> {
+fn park_broken(hub: &Hub, turn: &Turn, status: Status) -> Outcome {
     let why = match status {
         Status::ConsentRequired => ParkReason::ConsentRequired,
         Status::Suspended => ParkReason::Suspended,
@@ -180,17 +182,12 @@ async fn park_broken(hub: &Hub, turn: &Turn, status: Status) -> Result<Outcome> 
             ParkReason::ReauthorizationRequired
         }
     };
-    park(hub, turn, why, Diagnosis::default()).await
+    park(hub, turn, why, Diagnosis::default())
 }
 
-pub(super) async fn park(hub: &Hub, turn: &Turn, why: ParkReason, diagnosis: Diagnosis) -> Result<Outcome> {
-    let connection = match turn.way {
-        // A grant that came meanwhile was of no use either, as far as is known.
-        Surface::Graph => hub.commands.recall::<Connection>(turn.lane).await?,
-        // An installation that came meanwhile may be of use.
-        Surface::Bot => turn.connection.clone(),
-    };
-    Ok(park_since(hub, turn, &connection, why, diagnosis))
+/// Parks the way out for what the connection was when it was judged: if it is another by then, the parking is over.
+pub(super) fn park(hub: &Hub, turn: &Turn, why: ParkReason, diagnosis: Diagnosis) -> Outcome {
+    park_since(hub, turn, &turn.connection, why, diagnosis)
 }
 
 /// Parks the way out for what the connection was then.

@@ -135,7 +135,7 @@ async fn known<'a>(
 
 /// The client as the API would know it by a key of its own.
 async fn caller(hub: &Hub, client: &ClientId) -> Result<Result<Caller, Why>> {
-    let state = match hub.commands.recall::<Client>(client).await {
+    let state = match hub.commands.load::<Client>(client).await {
         Ok(loaded) => loaded.state,
         Err(error) => return lasting(error.into()).map(Err),
     };
