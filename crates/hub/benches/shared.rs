@@ -153,7 +153,7 @@ async fn deliver(hub: &Hub, microsoft: &Microsoft, round: &str, count: usize) ->
     }
     let arrived = microsoft.arrived(count).await?;
     let last = arrived.last().map_or(Duration::ZERO, |last| *last - begun);
-    let cpu = processor_time()? - cpu;
+    let cpu = processor_time()?.saturating_sub(cpu);
     Ok(Measured { rate: count as f64 / last.as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / count as f64 })
 }
 

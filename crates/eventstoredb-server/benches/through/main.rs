@@ -91,7 +91,7 @@ async fn append(store: Arc<dyn EventStore>, in_flight: u64, round: u64) -> Appen
         });
     }
     let appended = rate_of(writers.join_all().await.into_iter().sum());
-    let cpu = processor_time() - cpu;
+    let cpu = processor_time().saturating_sub(cpu);
     Appended { rate: appended / begun.elapsed().as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / appended }
 }
 

@@ -231,20 +231,14 @@ async fn write(server: &Server, together: Vec<Ready>) -> Vec<BatchAppendReply> {
             }
         }
     };
-    match timeout(within, writing).await {
-        Ok(answers) => {
-            let answers = asked.into_iter().zip(answers);
-            let answer = |((correlation_id, identifier, expected), answer): (_, Result<Success, _>)| {
-                reply(correlation_id, identifier, answer.map_err(|error| Refusal::Store(error, expected)))
-            };
-            answers.map(answer).collect()
-        }
-        Err(_) => {
-            let late =
-                |(correlation_id, identifier, _)| reply(correlation_id, identifier, Err(Refusal::Late));
-            asked.into_iter().map(late).collect()
-        }
-    }
+    let mut answers = timeout(within, writing).await.ok().map(Vec::into_iter);
+    let mut answer_to = |expected| match answers.as_mut().and_then(Iterator::next) {
+        Some(answer) => answer.map_err(|error| Refusal::Store(error, expected)),
+        None => Err(Refusal::Late),
+    };
+    let reply =
+        |(correlation_id, identifier, expected)| reply(correlation_id, identifier, answer_to(expected));
+    asked.into_iter().map(reply).collect()
 }
 
 fn reply(

@@ -79,7 +79,7 @@ fn listed(clients: &[Value]) -> String {
 /// Who looks after clients.
 pub(super) enum Office {
     Running(Client),
-    Stopped { data: Data, commands: Commands },
+    Stopped { data: Data, commands: Box<Commands> },
 }
 
 impl Office {
@@ -110,7 +110,7 @@ impl Office {
             std::sync::Arc::new(SystemClock),
             std::sync::Arc::new(SystemIds),
         );
-        Self::Stopped { data, commands }
+        Self::Stopped { data, commands: Box::new(commands) }
     }
 
     /// All clients by name, as `GET /v1/clients` has them.

@@ -12,7 +12,7 @@ use domain::{
     shard::{self, Shard},
 };
 use futures_util::{
-    StreamExt as _,
+    FutureExt as _, StreamExt as _,
     future::BoxFuture,
     stream::{self, BoxStream, FuturesUnordered},
 };
@@ -100,7 +100,7 @@ impl Keeper {
                 () = stopping.cancelled() => break,
                 page = pages.next() => match page {
                     Some(Ok(page)) => self.fold(&page),
-                    broken => pages = self.follow_again(broken).await,
+                    broken => pages = self.follow_later(broken),
                 },
                 Some(answer) = outcome(&mut self.beating) => self.beaten(answer),
                 Some((it, answer)) = self.moves.next() => self.moved(&it, answer),
@@ -143,12 +143,18 @@ impl Keeper {
         self.hub.store.follow(self.upto, Filter::categories([Presence::CATEGORY, Shard::CATEGORY]))
     }
 
-    async fn follow_again(&mut self, broken: Option<Result<Page, StoreError>>) -> Pages {
+    /// After a pause, in which the rest goes on.
+    fn follow_later(&self, broken: Option<Result<Page, StoreError>>) -> Pages {
         if let Some(Err(error)) = broken {
             tracing::warn!(error = %error, "The other hubs could not be followed; trying again.");
         }
-        tokio::time::sleep(self.hub.config.hubs.heartbeat).await;
-        self.follow()
+        let (pause, pages) = (self.hub.config.hubs.heartbeat, self.follow());
+        async move {
+            tokio::time::sleep(pause).await;
+            pages
+        }
+        .flatten_stream()
+        .boxed()
     }
 
     fn fold(&mut self, page: &Page) {
