@@ -25,8 +25,8 @@ use domain::{
     aggregate::{decode, encode},
 };
 use store::{
-    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Page, Position, StoreError,
-    StreamName,
+    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Page, Position,
+    StoreError, StreamName,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
