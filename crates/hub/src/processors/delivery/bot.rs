@@ -170,9 +170,7 @@ async fn means(hub: &Hub, turn: &Turn, failure: &SendFailure, diagnosis: Diagnos
             }
         }
         // Another address comes with the next activity.
-        SendFailure::ServiceNotAllowed { .. } => {
-            park(hub, turn, ParkReason::BotNotInstalled, diagnosis)
-        }
+        SendFailure::ServiceNotAllowed { .. } => park(hub, turn, ParkReason::BotNotInstalled, diagnosis),
         SendFailure::DisabledByAdmin { .. } => park(hub, turn, ParkReason::Forbidden, diagnosis),
         SendFailure::TooLarge { .. } => Outcome::Rejected { why: RejectReason::TooLarge, diagnosis },
         SendFailure::Rejected { .. } => Outcome::Rejected { why: RejectReason::RefusedByProvider, diagnosis },
@@ -190,7 +188,7 @@ async fn lost(hub: &Hub, turn: &Turn, event: Event) -> Result<Option<Loaded<Conn
         .await
     {
         Ok(appended) => {
-            let mut since = before.clone();
+            let mut since = Loaded::clone(before);
             since.revision = Some(appended.revision);
             Ok(Some(since))
         }
