@@ -94,7 +94,7 @@ pub struct EmbeddedStore {
     readers: Arc<Readers>,
     writer: Option<JoinHandle<()>>,
     /// Held, never looked at. Fields are dropped in this order, and the lock goes last.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl EmbeddedStore {
@@ -252,8 +252,20 @@ impl ServedStore for EmbeddedStore {
     }
 }
 
+/// The data directory is this process's. It is given back in so many words: a child that is about to be started holds a
+/// copy of the file for a moment, and closing ours alone would leave the lock with it.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the lock on the data directory could not be given back");
+        }
+    }
+}
+
 /// Takes the data directory for this process.
-fn lock(dir: &Path) -> Result<File, OpenError> {
+fn lock(dir: &Path) -> Result<Lock, OpenError> {
     let not_writable = |path: &Path, error: io::Error| OpenError::NotWritable {
         path: path.into(),
         reason: error.to_string(),
@@ -263,7 +275,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| not_writable(&path, error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.into() }),
         Err(TryLockError::Error(error)) => Err(not_writable(&path, error)),
     }
