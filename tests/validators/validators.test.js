@@ -31,7 +31,11 @@ for (const name of readdirSync(process.env.CARDS)) {
   });
 }
 
-test("there are cards", () => assert.ok(readdirSync(process.env.CARDS).length >= 4));
+test("there are cards, the bot's own among them", () => {
+  const names = readdirSync(process.env.CARDS);
+  assert.ok(names.filter((name) => !name.startsWith("bot_")).length >= 4);
+  assert.deepEqual(names.filter((name) => name.startsWith("bot_login.")).sort(), ["bot_login.de.json", "bot_login.en.json"]);
+});
 
 test("a broken card is refused for each of its faults", () => {
   const problems = problemsOfCard(broken("card.json")).join("\n");

@@ -200,7 +200,7 @@ pub struct HealthArgs {
 #[derive(Debug, Args)]
 pub struct DevArgs {
     /// Tell the whole story by doing it, in a directory that is thrown away: sign-ins, messages, expiry and refresh, a revoked
-    /// grant, an outcome nobody knows. Each step is checked; then stop.
+    /// grant, an outcome nobody knows, people who come by the bot. Each step is checked; then stop.
     #[arg(long)]
     pub once: bool,
     /// Port of the hub; the simulator takes the next one.

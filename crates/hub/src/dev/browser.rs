@@ -1,8 +1,9 @@
-//! A person at a browser, as far as the story needs one: opens the link, presses the button, signs in at Microsoft, and
-//! follows where that leads. Over real HTTP, like everything in the story.
+//! A person at a browser, as far as the story needs one: opens the link, signs in at Microsoft or by a password, and follows
+//! where that leads. Over real HTTP, like everything in the story.
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::{Client, Response, header};
+use url::Url;
 
 /// What became of the browser in the end.
 pub(super) struct End {
@@ -12,21 +13,53 @@ pub(super) struct End {
 
 /// Signs `person` (a user principal name) in by the link.
 pub(super) async fn sign_in(http: &Client, link: &str, person: &str) -> Result<End> {
-    let opened = http.get(link).send().await?.error_for_status()?;
-    let cookie = cookie(&opened).context("the sign-in page sets no cookie")?;
-    let page = opened.text().await?;
-    let csrf = between(&page, "name=\"csrf\" value=\"", "\"").context("the sign-in page has no button")?;
-    let pressed =
-        http.post(format!("{link}/microsoft")).header(header::COOKIE, &cookie).form(&[("csrf", csrf)]);
-    let authorize = location(&pressed.send().await?)?;
+    let page = Opened::at(http, link).await?;
+    let authorize = location(&page.submit("microsoft", &[]).await?)?;
     let agreed = http.post(authorize).form(&[("person", person), ("consent", "accept")]).send().await?;
     let callback = location(&agreed)?;
-    let answer = http.get(callback).header(header::COOKIE, &cookie).send().await?;
+    let answer = http.get(callback).header(header::COOKIE, &page.cookie).send().await?;
     if answer.status().is_redirection() {
         let product = location(&answer)?;
         return end(http.get(product).send().await?).await;
     }
     end(answer).await
+}
+
+/// Types a name and a password of the product at the link. Answers the code that is to be typed to the bot.
+pub(super) async fn type_password(http: &Client, link: &str, name: &str, password: &str) -> Result<String> {
+    let page = Opened::at(http, link).await?;
+    let next = location(&page.submit("password", &[("name", name), ("password", password)]).await?)?;
+    let next = Url::parse(link)?.join(&next)?;
+    let shown = http.get(next).header(header::COOKIE, &page.cookie).send().await?.error_for_status()?;
+    let shown = shown.text().await?;
+    let code = between(&shown, "<p class=\"code\">", "</p>").context("the page shows no code")?;
+    Ok(code.to_owned())
+}
+
+/// A sign-in page with its forms.
+struct Opened<'a> {
+    http: &'a Client,
+    link: &'a str,
+    cookie: String,
+    csrf: String,
+}
+
+impl<'a> Opened<'a> {
+    async fn at(http: &'a Client, link: &'a str) -> Result<Self> {
+        let opened = http.get(link).send().await?.error_for_status()?;
+        let cookie = cookie(&opened).context("the sign-in page sets no cookie")?;
+        let page = opened.text().await?;
+        let csrf =
+            between(&page, "name=\"csrf\" value=\"", "\"").context("the sign-in page has no button")?;
+        Ok(Self { http, link, cookie, csrf: csrf.to_owned() })
+    }
+
+    /// Sends the form of one way in.
+    async fn submit(&self, way: &str, fields: &[(&str, &str)]) -> Result<Response> {
+        let form = [fields, &[("csrf", &self.csrf)]].concat();
+        let post = self.http.post(format!("{}/{way}", self.link)).header(header::COOKIE, &self.cookie);
+        Ok(post.form(&form).send().await?)
+    }
 }
 
 async fn end(answer: Response) -> Result<End> {

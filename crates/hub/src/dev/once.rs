@@ -1,5 +1,8 @@
 //! `chancery dev --once`: the whole story, told by doing it: two tenants, three people, messages, expiry and refresh, a
-//! revoked grant, parking, signing in again, an outcome that nobody knows. Each step is checked.
+//! revoked grant, parking, signing in again, an outcome that nobody knows; and two more people who come by the bot. Each
+//! step is checked.
+
+mod bot;
 
 use std::{
     process::ExitCode,
@@ -7,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use microsoft_simulator::{Fault, Kind};
+use microsoft_simulator::{Fault, Kind, control::PersonView};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -66,13 +69,13 @@ impl Story {
         self.tokens_expire_and_are_refreshed().await?;
         self.a_revoked_grant_parks_and_drains().await?;
         self.an_unknown_outcome_is_not_repeated().await?;
+        self.people_come_by_the_bot().await?;
         self.the_story_can_be_read().await
     }
 
     async fn people_sign_in(&mut self) -> Result<()> {
         chapter("Three people of two organisations sign in");
-        let ada = self.dev.simulator.people().into_iter().find(|p| p.upn == "ada@contoso.example");
-        let ada = ada.context("the simulator has no Ada")?;
+        let ada = self.person("ada@contoso.example")?;
         let expected = json!({ "tenant": ada.tid, "object_id": ada.oid });
         let link = self.link("u-ada", Some(expected)).await?;
         let end = browser::sign_in(&self.http, &link, "ada@contoso.example").await?;
@@ -148,8 +151,7 @@ impl Story {
 
     async fn a_revoked_grant_parks_and_drains(&mut self) -> Result<()> {
         chapter("Farah's sessions are revoked by her administrator");
-        let farah = self.dev.simulator.people().into_iter().find(|p| p.upn == "farah@fabrikam.example");
-        let farah = farah.context("the simulator has no Farah")?;
+        let farah = self.person("farah@fabrikam.example")?;
         ensure!(self.dev.simulator.revoke_sessions(farah.oid), "Farah's sessions could not be revoked");
         let first = self.send("u-farah", json!({ "type": "text", "text": "Waiting, number one" })).await?;
         let second = self.send("u-farah", json!({ "type": "text", "text": "Waiting, number two" })).await?;
@@ -228,8 +230,17 @@ impl Story {
         Ok(link["url"].as_str().context("a link has a URL")?.to_owned())
     }
 
+    /// Someone whom Microsoft knows by this user principal name.
+    fn person(&self, upn: &str) -> Result<PersonView> {
+        let found = self.dev.simulator.people().into_iter().find(|person| person.upn == upn);
+        found.with_context(|| format!("the simulator has no {upn}"))
+    }
+
     async fn send(&mut self, account: &str, content: Value) -> Result<Sent> {
-        let body = json!({ "recipient": { "account": account }, "content": content });
+        self.submit(json!({ "recipient": { "account": account }, "content": content })).await
+    }
+
+    async fn submit(&mut self, body: Value) -> Result<Sent> {
         let key = self.key();
         let receipt = self.post(&key, &body).await?;
         let text = |name: &str| {

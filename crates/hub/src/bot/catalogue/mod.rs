@@ -8,6 +8,7 @@ mod german;
 
 use domain::{connection::Status, notice::Kind};
 use microsoft::bot::{OutgoingActivity, TextFormat};
+use serde_json::Value;
 use url::Url;
 
 use super::cards;
@@ -86,7 +87,8 @@ impl Language {
         if language.eq_ignore_ascii_case("de") { Self::German } else { Self::English }
     }
 
-    fn tag(self) -> &'static str {
+    /// As in `Accept-Language`.
+    pub fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
             Self::German => "de",
@@ -137,13 +139,22 @@ impl Notice {
 
     /// As it is sent: a text, or a card that has the text as its fallback.
     pub fn in_words(&self, language: Language) -> OutgoingActivity {
-        let (text, labels) = (language.text(self), language.labels());
-        let said = match self {
-            Self::Help => OutgoingActivity::card(cards::help(&text, labels), text),
-            Self::Login { url, .. } => OutgoingActivity::card(cards::login(&text, url, labels), text),
-            _ => OutgoingActivity::text(TextFormat::Plain, text),
+        let text = language.text(self);
+        let said = match self.card(language) {
+            Some(card) => OutgoingActivity::card(card, text),
+            None => OutgoingActivity::text(TextFormat::Plain, text),
         };
         said.in_language(language.tag())
+    }
+
+    /// The card, of notices that have one.
+    pub fn card(&self, language: Language) -> Option<Value> {
+        let (text, labels) = (language.text(self), language.labels());
+        match self {
+            Self::Help => Some(cards::help(&text, labels)),
+            Self::Login { url, .. } => Some(cards::login(&text, url, labels)),
+            _ => None,
+        }
     }
 }
 
