@@ -25,11 +25,12 @@ test("a person signs in through the product, and its messages arrive in Teams, a
   await hub.send("u-1001", "Your weekly check-in is due.");
   await page.getByRole("link", { name: "Go to Teams" }).click();
   await page.getByRole("link", { name: "Ada Bergström" }).click();
-  await page.getByText("Your weekly check-in is due.").waitFor();
+  const chat = page.frameLocator("iframe");
+  await chat.getByText("Your weekly check-in is due.").waitFor();
 
   await hub.advance("2h");
   await hub.send("u-1001", "Two hours later");
-  await page.getByText("Two hours later").waitFor();
+  await chat.getByText("Two hours later").waitFor();
   await screenshot(page, "teams");
   assert.deepEqual(page.complaints, []);
 });
