@@ -186,9 +186,11 @@ impl Case<'_> {
             activity_id: self.activity.id.clone(),
         };
         let command = connection::Command::InstallBot { person: self.person(), conversation };
-        let before = self.connection().await?;
+        let before = self.hub.commands.load::<Connection>(self.person().connection()).await?;
+        // Who was met by this very activity, and could not be greeted then, is new all the same.
+        let met = before.knows(&self.command_id("bot"));
         self.connect("bot", command).await?;
-        Ok(before.bot.is_none_or(|bot| bot.reachable == Reachable::Removed))
+        Ok(met || before.state.bot.is_none_or(|bot| bot.reachable == Reachable::Removed))
     }
 
     /// Teams tells of an installation twice, and of updates of the app as well: only who had no bot is greeted.
@@ -209,8 +211,12 @@ impl Case<'_> {
         Ok(self.hub.commands.load::<Connection>(self.person().connection()).await?.state)
     }
 
+    fn command_id(&self, what: &str) -> CommandId {
+        CommandId::new(format!("{what}/{}", self.received.inbox))
+    }
+
     async fn connect(&self, what: &str, command: connection::Command) -> Result<()> {
-        let command_id = CommandId::new(format!("{what}/{}", self.received.inbox));
+        let command_id = self.command_id(what);
         let id = self.person().connection();
         self.hub.commands.execute::<Connection>(id, &command_id, self.context, command).await?;
         Ok(())

@@ -65,6 +65,11 @@ impl<A: Aggregate> Loaded<A> {
         self
     }
 
+    /// Whether the command was taken, as far as the stream's newest commands tell.
+    pub fn knows(&self, command_id: &CommandId) -> bool {
+        self.command_ids.contains(command_id)
+    }
+
     fn remember(&mut self, command_id: &CommandId) {
         if self.command_ids.back() == Some(command_id) {
             return;

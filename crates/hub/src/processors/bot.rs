@@ -60,11 +60,12 @@ struct People {
 
 impl People {
     async fn start_tasks(&mut self, hub: &Hub) -> Result<()> {
+        let now = hub.clock.now();
+        // Whose time has come wakes nobody any more, also while there is no room for them.
+        self.later.retain(|_, at| now < *at);
         if self.answered.len() >= CONCURRENCY {
             return Ok(());
         }
-        let now = hub.clock.now();
-        self.later.retain(|_, at| now < *at);
         for (id, row) in queries::first_activities(&hub.due, hub.shards.held(), LOOK).await? {
             let person = row.person.connection();
             let free = self.answered.len() < CONCURRENCY && !self.later.contains_key(&person);

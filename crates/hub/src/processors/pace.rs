@@ -133,7 +133,8 @@ impl Pace {
     pub fn said(&self, lane: ConnectionId) {
         let now = Instant::now();
         let mut conversations = lock(&self.conversations);
-        if conversations.len() >= CHATS_MAX {
+        // Looked through only where as many again came since, so that the most of them cost nothing.
+        if conversations.len() >= CHATS_MAX && conversations.len() == conversations.capacity() {
             conversations.retain(|_, said| said.is_recent(now));
         }
         conversations.entry(lane).or_default().push(now);

@@ -3,7 +3,7 @@
 //! **Invariant.** What a browser brings back from Microsoft proves nothing: it is recorded as reported, once for each time
 //! that the button was pressed. Consent is granted when a sign-in really brings the scopes.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use custody::ConsentPurpose;
@@ -110,15 +110,14 @@ pub async fn returned(hub: &Hub, state: &str, browser_hash: &str, consented: boo
     if !consented {
         return Ok(Returned::Declined);
     }
-    let awaiting = awaiting(hub, tenant).await?;
+    let awaiting = awaiting(hub, tenant, once.parse()?).await?;
     let context = Context { actor: "admin".to_owned(), ..Context::hub("", once) }.of_tenant(tenant);
     let command_id = CommandId::new(format!("consent/{once}"));
     let done = hub.commands.execute::<Tenant>(tenant, &command_id, &context, Command::ReportConsent).await?;
     if let Done::AlreadyDone(_) = done {
         return Ok(Returned::Again);
     }
-    let cause: Uuid = once.parse()?;
-    let tell = async |person| {
+    let tell = async |(person, cause)| {
         if let Err(error) = notices::tell(hub, person, cause, &Notice::ConsentReported).await {
             tracing::warn!(
                 error = format!("{error:#}"),
@@ -130,12 +129,19 @@ pub async fn returned(hub: &Hub, state: &str, browser_hash: &str, consented: boo
     Ok(Returned::Reported)
 }
 
-/// Who waits for consent: those whose first sign-in failed for want of it, and those whose link ended so.
-async fn awaiting(hub: &Hub, tenant: TenantId) -> Result<BTreeSet<PersonId>> {
-    let mut people = hub.commands.load::<Tenant>(tenant).await?.state.awaiting;
+/// Who waits for consent, and the name of what they are told: those whose first sign-in failed for want of it, whom the
+/// report takes from the list; and those whose link ended so, who are told once for each grant, however often it is
+/// reported.
+async fn awaiting(hub: &Hub, tenant: TenantId, report: Uuid) -> Result<BTreeMap<PersonId, Uuid>> {
+    let listed = hub.commands.load::<Tenant>(tenant).await?.state.awaiting;
+    let mut people: BTreeMap<_, _> = listed.into_iter().map(|person| (person, report)).collect();
     let status = status_name(Status::ConsentRequired).to_owned();
     let linked = connections(&hub.connections, tenant, None, Some(status), AWAITING_MAX).await?;
-    people.extend(linked.into_iter().map(|(_, row)| row.person));
+    for (id, row) in linked {
+        let grant = row.grant.map_or(0, |grant| grant.number).to_string();
+        let cause = hub.custody.name_of("word of consent", &[&id.to_string(), &grant]);
+        people.entry(row.person).or_insert(cause);
+    }
     Ok(people)
 }
 

@@ -133,7 +133,7 @@ pub async fn unlink(
         Err(Failure::Refused(account::Refusal::NotLinked)) => before.position,
         Err(error) => return Err(NotUnlinked::Trouble(error.into())),
     };
-    unlink_person(hub, &context, person, unlinked).await
+    unlink_person(hub, &context, &command_id, person, unlinked).await
 }
 
 /// What came of a person's wish to be linked no longer.
@@ -157,12 +157,13 @@ pub async fn logout(hub: &Hub, person: PersonId, cause: Uuid) -> Result<LoggedOu
         _ => Vec::new(),
     };
     let linked = !matches!(before.state.status, Status::Absent | Status::Unlinked);
+    let command_id = CommandId::new(format!("logout/{cause}"));
     if !linked && accounts.is_empty() {
-        return Ok(LoggedOut::NotLinked);
+        // A repeat finds done what it was to do.
+        return Ok(if before.knows(&command_id) { LoggedOut::Done } else { LoggedOut::NotLinked });
     }
     let mut unlinked = before.position;
     for account in accounts {
-        let command_id = CommandId::new(format!("logout/{cause}"));
         let command = account::Command::Unlink;
         match hub.commands.execute::<Account>(account, &command_id, &context, command).await {
             Ok(done) => unlinked = unlinked.max(done.after().position),
@@ -170,7 +171,7 @@ pub async fn logout(hub: &Hub, person: PersonId, cause: Uuid) -> Result<LoggedOu
             Err(error) => return Err(NotUnlinked::Trouble(error.into())),
         }
     }
-    unlink_person(hub, &context, person, unlinked).await?;
+    unlink_person(hub, &context, &command_id, person, unlinked).await?;
     Ok(LoggedOut::Done)
 }
 
@@ -178,6 +179,7 @@ pub async fn logout(hub: &Hub, person: PersonId, cause: Uuid) -> Result<LoggedOu
 async fn unlink_person(
     hub: &Hub,
     context: &Context,
+    command_id: &CommandId,
     person: PersonId,
     unlinked: Position,
 ) -> Result<Position, NotUnlinked> {
@@ -195,10 +197,9 @@ async fn unlink_person(
         let position = if ended {
             connection.position
         } else {
-            let command_id = CommandId::new(format!("unlink/{}", connection.revision.unwrap_or_default()));
             let events = [Event::Unlinked {}];
             let revision = connection.revision;
-            match hub.commands.append_at::<Connection>(id, revision, &command_id, context, &events).await {
+            match hub.commands.append_at::<Connection>(id, revision, command_id, context, &events).await {
                 Ok(appended) => appended.position,
                 // Somebody wrote to the connection meanwhile, perhaps a new sign-in: look again.
                 Err(StoreError::Conflict { .. }) => continue,

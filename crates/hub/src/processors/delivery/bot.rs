@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use domain::{
-    CommandId, Diagnosis, Surface,
+    Aggregate as _, CommandId, Diagnosis, Surface,
     connection::{Connection, Conversation, Event, Reachable, Status},
     lane::{DeferReason, Outcome, ParkReason, RejectReason},
     message::Template,
@@ -169,7 +169,7 @@ async fn means(hub: &Hub, turn: &Turn, failure: &SendFailure, diagnosis: Diagnos
                 None => later(DeferReason::TryLater, pause, diagnosis),
             }
         }
-        // Another address comes with the next activity.
+        // Another address may come with the next activity, or the operator adds this one.
         SendFailure::ServiceNotAllowed { .. } => park(hub, turn, ParkReason::BotNotInstalled, diagnosis),
         SendFailure::DisabledByAdmin { .. } => park(hub, turn, ParkReason::Forbidden, diagnosis),
         SendFailure::TooLarge { .. } => Outcome::Rejected { why: RejectReason::TooLarge, diagnosis },
@@ -181,7 +181,7 @@ async fn means(hub: &Hub, turn: &Turn, failure: &SendFailure, diagnosis: Diagnos
 async fn lost(hub: &Hub, turn: &Turn, event: Event) -> Result<Option<Loaded<Connection>>> {
     let (before, context) = (&turn.connection, turn.context());
     let command_id = CommandId::new(format!("bot-lost/{}", hub.ids.uuid()));
-    let events = [event];
+    let events = [event.clone()];
     match hub
         .commands
         .append_at::<Connection>(turn.lane, before.revision, &command_id, &context, &events)
@@ -190,6 +190,7 @@ async fn lost(hub: &Hub, turn: &Turn, event: Event) -> Result<Option<Loaded<Conn
         Ok(appended) => {
             let mut since = Loaded::clone(before);
             since.revision = Some(appended.revision);
+            since.state = since.state.evolve(event);
             Ok(Some(since))
         }
         Err(StoreError::Conflict { .. }) => Ok(None),

@@ -204,7 +204,8 @@ pub(super) fn park_since(
     // chat with a person the bot is told.
     let unheard = match why {
         ParkReason::Forbidden | ParkReason::TenantBlocked => true,
-        ParkReason::BotNotInstalled => turn.way == Surface::Graph,
+        // As far as is known the bot is there: it is the hub's settings that do not let it speak.
+        ParkReason::BotNotInstalled => turn.way == Surface::Graph || bot::is_reachable(&connection.state),
         _ => false,
     };
     let look_again_at =
