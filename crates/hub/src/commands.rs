@@ -278,9 +278,10 @@ impl Commands {
         Ok(Arc::unwrap_or_clone(self.load_stream(&stream::<A>(id)).await?))
     }
 
-    /// The state of a stream, from memory where nobody else can have changed it; or where it is what the caller hopes for,
-    /// and was so a [`MOMENT`] ago at most. Good for looking, not for deciding: a decision is appended at a revision, and
-    /// is told if that is not the last one.
+    /// The state of a stream, from memory where it is what the caller hopes for, and nobody else can have changed it or it
+    /// was so a [`MOMENT`] ago at most. Anything else may have been changed by what a read model knows already and this
+    /// process is about to hear. Good for looking, not for deciding: a decision is appended at a revision, and is told if
+    /// that is not the last one.
     pub async fn recall<A: Aggregate>(
         &self,
         id: impl fmt::Display,
@@ -289,8 +290,8 @@ impl Commands {
         let stream = stream::<A>(id);
         let known = self.states().newest::<A>(&stream);
         if let Some((loaded, at)) = known
-            && (self.store.is_ours_alone()
-                || at.is_some_and(|at| at.elapsed() < MOMENT) && hoped_for(&loaded.state))
+            && (self.store.is_ours_alone() || at.is_some_and(|at| at.elapsed() < MOMENT))
+            && hoped_for(&loaded.state)
         {
             return Ok(loaded);
         }

@@ -55,7 +55,7 @@ pub(super) async fn keep(hub: &Hub, activity: &bot::Activity, payload: &[u8]) ->
         Err(error) => return Err(error.into()),
     }
     let command_id = CommandId::new(format!("receive/{inbox}"));
-    let context = Context { actor: "person".to_owned(), ..Context::hub("", id.to_string()) };
+    let context = Context::person(id.to_string());
     let context = context.of_tenant(person.tenant);
     match hub.commands.execute::<activity::Activity>(id, &command_id, &context, receive).await? {
         Done::Appended { .. } => Ok(Kept::Received),

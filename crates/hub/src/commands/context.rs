@@ -31,6 +31,11 @@ impl Context {
         }
     }
 
+    /// A person of whom nothing else is said: at the panel, or in a chat with the bot.
+    pub fn person(correlation_id: impl Into<String>) -> Self {
+        Self { actor: "person".to_owned(), ..Self::hub("", correlation_id) }
+    }
+
     /// A client of the API.
     pub fn client(client: &ClientId, correlation_id: impl Into<String>) -> Self {
         Self {

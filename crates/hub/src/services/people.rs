@@ -147,7 +147,7 @@ pub enum LoggedOut {
 /// Ends a person's link and those of all their accounts, because the person said so. Safe to repeat; `cause` is the
 /// activity that said it.
 pub async fn logout(hub: &Hub, person: PersonId, cause: Uuid) -> Result<LoggedOut, NotUnlinked> {
-    let context = Context { actor: "person".to_owned(), ..Context::hub("", cause.to_string()) };
+    let context = Context::person(cause.to_string());
     let context = context.of_tenant(person.tenant);
     let id = person.connection();
     let before = hub.commands.load::<Connection>(id).await.map_err(anyhow::Error::from)?;

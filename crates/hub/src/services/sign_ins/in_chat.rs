@@ -171,7 +171,7 @@ pub fn as_code(text: &str) -> Option<SecretString> {
 
 /// The person, in the chat with the bot.
 fn in_chat(person: PersonId, activity: Uuid) -> Context {
-    let context = Context { actor: "person".to_owned(), ..Context::hub("", activity.to_string()) };
+    let context = Context::person(activity.to_string());
     context.of_tenant(person.tenant)
 }
 

@@ -327,7 +327,7 @@ fn place<'a>(stream: &'a str, field: &'a str) -> Place<'a> {
 
 /// The person, in the browser of this sign-in.
 fn in_browser(id: SignInId, state: &SignIn) -> Context {
-    of_client(Context { actor: "person".to_owned(), ..Context::hub("", id.to_string()) }, state)
+    of_client(Context::person(id.to_string()), state)
 }
 
 /// What happens to a sign-in is also told to the client that asked for it.
