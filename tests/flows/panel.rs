@@ -26,6 +26,22 @@ async fn the_panel_names_the_person_and_offers_both_ways_and_looking_changes_not
 }
 
 #[tokio::test]
+async fn the_panel_and_the_code_name_the_organisation_where_an_operator_did() {
+    let world = World::with_passwords(&[]).await;
+    let tenant = world.person(ADA).tenant;
+    let admit = format!("/v1/tenants/{tenant}/admit");
+    assert_eq!(world.api.post(&admit, "name", &json!({ "name": "<i>Goals & Co" })).await.status, 202);
+    let link = world.login(ADA).await;
+    let mut browser = Browser::new();
+    let panel = browser.get(link.url.as_str()).await;
+    let code = browser.type_password(link.url.as_str(), "ada", PASSWORD).await;
+    for page in [panel, code] {
+        assert!(page.text.contains("Name of ada@contoso.example, &lt;i&gt;Goals &amp; Co"), "{}", page.text);
+        assert!(page.text.contains(&tenant.to_string()), "{}", page.text);
+    }
+}
+
+#[tokio::test]
 async fn office_365_links_the_person_with_tokens_and_without_an_account() {
     let world = World::with_passwords(&[]).await;
     let link = world.login(ADA).await;

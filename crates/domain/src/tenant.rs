@@ -1,18 +1,20 @@
 //! An organisation at Microsoft: whether and how its people may sign in, which way messages reach them, and whether
 //! deliveries to it are held back.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Aggregate, PersonId, Surface, SurfaceChoice};
+use crate::{Aggregate, PersonId, Surface, SurfaceChoice, ids::NotAnId};
 
 /// What is known of a tenant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tenant {
     pub seen: bool,
     pub admission: Admission,
+    /// What people call it, where an operator said so: Microsoft does not.
+    pub name: Option<Name>,
     pub policy: Policy,
     /// The surfaces whose breaker is open.
     pub breakers: BTreeSet<Surface>,
@@ -57,6 +59,41 @@ impl Admission {
     }
 }
 
+/// What people call an organisation: 1 to 100 characters on one line, none of which turns the direction of writing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Name(Arc<str>);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Name {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        // What stands behind such a character would be read in another order than it is written (Unicode Annex 9).
+        let turns =
+            |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let problem = if text.trim() != text || !(1..=100).contains(&text.chars().count()) {
+            "must have 1 to 100 characters, no space at either end"
+        } else if text.chars().any(|c| c.is_control() || turns(c)) {
+            "must not contain control characters"
+        } else {
+            return Ok(Self(text.into()));
+        };
+        Err(NotAnId { what: "the name of an organisation", problem })
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// How things are done in a tenant. What is not set is as the installation has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +110,10 @@ pub struct Policy {
 pub enum Command {
     /// Somebody of this tenant came.
     See,
-    Admit,
+    /// Without a name it keeps the one that it has.
+    Admit {
+        name: Option<Name>,
+    },
     Block,
     SetPolicy(Policy),
     /// Too many deliveries in a row whose outcome is unknown.
@@ -102,7 +142,10 @@ pub enum Event {
     #[serde(rename = "tenant.seen.v1")]
     Seen {},
     #[serde(rename = "tenant.admitted.v1")]
-    Admitted {},
+    Admitted {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
+    },
     #[serde(rename = "tenant.blocked.v1")]
     Blocked {},
     #[serde(rename = "tenant.policy-changed.v1")]
@@ -135,7 +178,11 @@ impl Aggregate for Tenant {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
         Ok(match command {
             Command::See if !self.seen => vec![Event::Seen {}],
-            Command::Admit if self.admission != Admission::Admitted => vec![Event::Admitted {}],
+            Command::Admit { name }
+                if self.admission != Admission::Admitted || (name.is_some() && name != self.name) =>
+            {
+                vec![Event::Admitted { name }]
+            }
             Command::Block if self.admission != Admission::Blocked => vec![Event::Blocked {}],
             Command::SetPolicy(policy) if self.policy != policy => vec![Event::PolicyChanged(policy)],
             Command::OpenBreaker { surface, unknowns } if !self.breakers.contains(&surface) => {
@@ -160,7 +207,10 @@ impl Aggregate for Tenant {
     fn evolve(mut self, event: Event) -> Self {
         match event {
             Event::Seen {} => self.seen = true,
-            Event::Admitted {} => self.admission = Admission::Admitted,
+            Event::Admitted { name } => {
+                self.admission = Admission::Admitted;
+                self.name = name.or(self.name);
+            }
             Event::Blocked {} => self.admission = Admission::Blocked,
             Event::PolicyChanged(policy) => self.policy = policy,
             Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(surface),
@@ -181,6 +231,10 @@ mod tests {
     use super::*;
     use crate::{aggregate::testing::given, testing};
 
+    fn admitted(name: Option<&str>) -> Event {
+        Event::Admitted { name: name.map(|name| name.parse().unwrap()) }
+    }
+
     #[test]
     fn a_tenant_is_seen_once() {
         given::<Tenant>([]).when(Command::See).then([Event::Seen {}]);
@@ -189,12 +243,29 @@ mod tests {
 
     #[test]
     fn the_last_word_on_admission_counts() {
-        let tenant =
-            [Event::Admitted {}, Event::Blocked {}].into_iter().fold(Tenant::default(), Tenant::evolve);
+        let tenant = [admitted(None), Event::Blocked {}].into_iter().fold(Tenant::default(), Tenant::evolve);
         assert!(!tenant.admission.lets_in(true));
-        given::<Tenant>([Event::Admitted {}, Event::Blocked {}])
-            .when(Command::Admit)
-            .then([Event::Admitted {}]);
+        let admit = Command::Admit { name: None };
+        given::<Tenant>([admitted(None), Event::Blocked {}]).when(admit).then([admitted(None)]);
+    }
+
+    #[test]
+    fn a_name_is_kept_until_there_is_another_one() {
+        let admit = |name: Option<&str>| Command::Admit { name: name.map(|name| name.parse().unwrap()) };
+        let named = [admitted(Some("Contoso")), admitted(None)];
+        given::<Tenant>(named.clone()).when(admit(None)).then([]);
+        given::<Tenant>(named.clone()).when(admit(Some("Contoso"))).then([]);
+        given::<Tenant>(named).when(admit(Some("Contoso Ltd"))).then([admitted(Some("Contoso Ltd"))]);
+    }
+
+    #[test]
+    fn a_name_is_short_and_on_one_line_and_reads_as_it_is_written() {
+        for good in ["C", "Müller & Söhne <GmbH>", &"ä".repeat(100)] {
+            assert!(good.parse::<Name>().is_ok(), "{good}");
+        }
+        for bad in ["", " ", "Contoso ", "Con\ntoso", "Con\u{7f}toso", "\u{202e}osotnoC", &"ä".repeat(101)] {
+            assert!(bad.parse::<Name>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

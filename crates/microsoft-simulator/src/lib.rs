@@ -58,7 +58,7 @@ use uuid::{Uuid, uuid};
 pub use calls::CallCount;
 pub use connector::Complaint;
 pub use faults::{Fault, Flaw, Garbage, Kind, OPERATIONS};
-pub use people::{CONSUMERS, CONTOSO, FABRIKAM};
+pub use people::{CONSUMERS, CONTOSO, FABRIKAM, organisations};
 pub use simulator::Simulator;
 use sockets::{Cut, Sockets};
 

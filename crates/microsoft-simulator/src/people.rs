@@ -29,6 +29,11 @@ pub(crate) const TENANTS: [(&str, &str, Uuid); 3] = [
     ("Personal accounts", "live.example", CONSUMERS),
 ];
 
+/// Name and id of each organisation.
+pub fn organisations() -> impl Iterator<Item = (&'static str, Uuid)> {
+    TENANTS.into_iter().filter(|(_, _, id)| *id != CONSUMERS).map(|(name, _, id)| (name, id))
+}
+
 /// Somebody who can sign in.
 pub(crate) struct Person {
     pub(crate) tid: Uuid,

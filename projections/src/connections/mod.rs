@@ -6,7 +6,7 @@ use domain::{
     AccountHash, ConnectionId, Diagnosis, PersonId, Sealed, SignInId, Surface, TenantId, Timestamp,
     account::{self, Account},
     connection::{self, Connection, Reachable, ReauthorizationReason, Status},
-    tenant::{self, Admission, Policy, Tenant},
+    tenant::{self, Admission, Name, Policy, Tenant},
 };
 use serde::{Deserialize, Serialize};
 use store::Filter;
@@ -92,6 +92,9 @@ pub struct GrantRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TenantRow {
     pub admission: Admission,
+    /// What people call it, where an operator said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
     pub policy: Policy,
     pub first_seen_at: Option<Timestamp>,
     /// The ways out that are held back.
@@ -106,7 +109,7 @@ pub enum Event {
 }
 
 impl Projection for Connections {
-    const NAME: &'static str = "connections.v2";
+    const NAME: &'static str = "connections.v3";
     const TABLES: &'static [Table] = &[
         Table {
             name: "connections",
@@ -226,7 +229,10 @@ impl TenantRow {
     fn after(mut self, event: &tenant::Event, at: Timestamp) -> Self {
         match event {
             tenant::Event::Seen {} => self.first_seen_at = Some(at),
-            tenant::Event::Admitted {} => self.admission = Admission::Admitted,
+            tenant::Event::Admitted { name } => {
+                self.admission = Admission::Admitted;
+                self.name = name.clone().or(self.name);
+            }
             tenant::Event::Blocked {} => self.admission = Admission::Blocked,
             tenant::Event::PolicyChanged(policy) => self.policy = *policy,
             tenant::Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(*surface),

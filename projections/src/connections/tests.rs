@@ -163,7 +163,8 @@ async fn a_tenant_shows_what_was_said_of_it_last() {
     let surface = Surface::Graph;
     let policy = Policy { surface: Some(SurfaceChoice::Bot), password: Some(false) };
     let events = [
-        of_tenant(1, &OfTenant::Admitted {}),
+        of_tenant(1, &OfTenant::Admitted { name: Some("Contoso".parse().unwrap()) }),
+        of_tenant(1, &OfTenant::Admitted { name: None }),
         of_tenant(1, &OfTenant::Seen {}),
         of_tenant(1, &OfTenant::PolicyChanged(policy)),
         of_tenant(2, &OfTenant::Blocked {}),
@@ -180,6 +181,8 @@ async fn a_tenant_shows_what_was_said_of_it_last() {
     assert_eq!((row(2).admission, row(2).breakers), (Admission::Blocked, BTreeSet::from([surface])));
     assert!(row(3).breakers.is_empty());
     assert_eq!(row(1).policy, policy);
+    assert_eq!(row(1).name.unwrap().to_string(), "Contoso");
+    assert_eq!(row(2).name, None);
 }
 
 #[tokio::test]
@@ -187,7 +190,7 @@ async fn tenants_are_listed_with_their_connections_by_status() {
     let unlinked = of(3, 12, &Of::Unlinked {});
     let events = [
         of_tenant(100, &OfTenant::Seen {}),
-        of_tenant(200, &OfTenant::Admitted {}),
+        of_tenant(200, &OfTenant::Admitted { name: None }),
         of_tenant(300, &OfTenant::Blocked {}),
         linked(1),
         issued(1),

@@ -310,7 +310,7 @@ pub enum ProjectionsCommand {
     List,
     /// Build a read model anew from the events, switch to it, and compare it with the events once more.
     Rebuild {
-        /// As listed: `connections.v2`, or without its version.
+        /// As listed: `connections.v3`, or without its version.
         name: String,
     },
 }

@@ -156,9 +156,9 @@ mod tests {
         assert!(told(&report, &verification).contains("1 rows as the events say, 0 not"));
         let items = list(&data).await.unwrap();
         assert_eq!(items[0], json!({ "name": "clients.v1", "position": 1, "head": 1 }));
-        assert_eq!(items[1], json!({ "name": "connections.v2", "position": null, "head": 1 }));
+        assert_eq!(items[1], json!({ "name": "connections.v3", "position": null, "head": 1 }));
         assert!(rebuild(&data, "clients").await.is_ok(), "its version may be left out");
         let error = rebuild(&data, "clients.v9").await.unwrap_err().to_string();
-        assert!(error.contains("connections.v2"), "{error}");
+        assert!(error.contains("connections.v3"), "{error}");
     }
 }

@@ -21,8 +21,8 @@ use std::{
 
 use ::store::Keeping;
 use anyhow::{Context as _, Result, bail, ensure};
-use domain::{ClientId, CommandId, client};
-use microsoft_simulator::{Settings, Simulator, serve_simulator, simulator};
+use domain::{ClientId, CommandId, TenantId, client, tenant};
+use microsoft_simulator::{Settings, Simulator, organisations, serve_simulator, simulator};
 use projections::connections::queries::count_by_status;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -188,6 +188,7 @@ impl Dev {
         let forgotten = !count_by_status(&hub.connections).await?.is_empty();
         let api_key = api_key(&hub, directory, &format!("{url}/dev/return")).await?;
         store::admit(&hub).await?;
+        name_organisations(&hub).await?;
         let file = DevFile { url, api_key: api_key.expose().to_owned(), control_token, simulator_url, store };
         Ok(Self { hub, simulator, file, forgotten, lifecycle, below })
     }
@@ -355,6 +356,22 @@ async fn api_key(hub: &Hub, directory: &Path, return_url: &str) -> Result<ApiKey
     hub.clients.wait_for(done.after().position, Duration::from_secs(30)).await?;
     hub.keys.reload(hub).await?;
     Ok(key)
+}
+
+/// The simulated organisations have names, as an operator would give them.
+async fn name_organisations(hub: &Hub) -> Result<()> {
+    let context = Context::hub("dev", CLIENT);
+    for (name, id) in organisations() {
+        let tenant = TenantId(id);
+        let known = hub.commands.load::<tenant::Tenant>(tenant).await?.state;
+        // Later starts find what was said since.
+        if known.admission == tenant::Admission::Unspecified {
+            let admit = tenant::Command::Admit { name: Some(name.parse()?) };
+            let command_id = CommandId::new(format!("name/{}", hub.ids.uuid()));
+            hub.commands.execute::<tenant::Tenant>(tenant, &command_id, &context, admit).await?;
+        }
+    }
+    Ok(())
 }
 
 const CLOCK_FILE: &str = "clock-offset-s";

@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{
-        FromRequest, FromRequestParts, Path, Query, Request,
+        FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request,
         path::ErrorKind,
         rejection::{PathRejection, QueryRejection},
     },
@@ -22,12 +22,28 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            let detail = "The body must be JSON, and the header Content-Type must say `application/json`.";
-            return Err(ApiError::new(Kind::UnsupportedMediaType, detail));
-        }
-        parse_json(&body(request, state).await?).map(Self)
+        let is_json = is_json(request.headers());
+        if is_json { parse_json(&body(request, state).await?).map(Self) } else { Err(not_said_to_be_json()) }
     }
+}
+
+/// A body that may be left out: then no header says what it is.
+impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for ApiJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        let is_json = is_json(request.headers());
+        match body(request, state).await? {
+            bytes if bytes.is_empty() => Ok(None),
+            bytes if is_json => parse_json(&bytes).map(Self).map(Some),
+            _ => Err(not_said_to_be_json()),
+        }
+    }
+}
+
+fn not_said_to_be_json() -> ApiError {
+    let detail = "The body must be JSON, and the header Content-Type must say `application/json`.";
+    ApiError::new(Kind::UnsupportedMediaType, detail)
 }
 
 /// The bytes of a body that is not larger than its route allows (`server.max_body_bytes`, where it says nothing else).

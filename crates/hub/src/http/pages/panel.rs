@@ -43,14 +43,24 @@ pub(super) fn panel(hub: &Hub, state: &SignIn, person: &Shown, link: &str, csrf:
     framed(hub, TITLE, &page)
 }
 
-fn for_whom(Shown { name, organisation, .. }: &Shown) -> Markup {
+fn for_whom(person: &Shown) -> Markup {
     html! {
         h1 { (TITLE) }
         p {
-            "For " strong { (name) } ", who typed login in Teams" br;
-            span.small { "organisation " (organisation) }
+            "For " strong { (who(person)) } ", who typed login in Teams" br;
+            (organisation(person))
         }
     }
+}
+
+/// The name, and the organisation's where it is known.
+fn who(Shown { name, organisation, .. }: &Shown) -> String {
+    organisation.as_ref().map_or_else(|| name.clone(), |organisation| format!("{name}, {organisation}"))
+}
+
+/// The one thing about an organisation that nobody can make up.
+fn organisation(Shown { tenant, .. }: &Shown) -> Markup {
+    html! { span.small { "organisation " (tenant) } }
 }
 
 fn password_form(hub: &Hub, state: &SignIn, link: &str, csrf: &str) -> Markup {
@@ -91,9 +101,9 @@ pub(super) fn code_page(hub: &Hub, person: &Shown, code: &SecretString) -> Respo
         p { "Type this code to the bot, in the chat where you typed login:" }
         p.code { (front) " " (back) }
         p.note {
-            strong { "Only if you typed login as " (person.name) }
-            ", organisation " (person.organisation) ". Tell the code to nobody: whoever types it in Teams is taken for "
-            (account) "."
+            strong { "Only if you typed login as " (who(person)) }
+            ". Tell the code to nobody: whoever types it in Teams is taken for " (account) "." br;
+            (organisation(person))
         }
         p.small { "It is good for a few minutes and five tries. The bot then tells you that you are connected, and you can close this page." }
     };

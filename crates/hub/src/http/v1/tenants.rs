@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::{Json, extract::State, http::StatusCode};
 use domain::{
     Surface, SurfaceChoice, TenantId, Timestamp,
-    tenant::{Admission, Command, Policy},
+    tenant::{Admission, Command, Name, Policy},
 };
 use projections::connections::queries::{self, TenantSummary};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,10 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
 pub struct TenantView {
     #[schema(value_type = uuid::Uuid)]
     id: TenantId,
+    /// What people call it, where an operator said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "Contoso")]
+    name: Option<Name>,
     /// `unspecified`: the setting `sign_in.tenants` decides.
     #[schema(value_type = String, example = "admitted")]
     admission: Admission,
@@ -57,6 +61,7 @@ impl From<TenantSummary> for TenantView {
     fn from(TenantSummary { tenant, row, connections }: TenantSummary) -> Self {
         Self {
             id: tenant,
+            name: row.name,
             admission: row.admission,
             first_seen_at: row.first_seen_at,
             policy: row.policy.into(),
@@ -164,18 +169,34 @@ pub struct Recorded {
     pub(super) position: String,
 }
 
+/// What there is to say of a tenant that is admitted.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdmitBody {
+    /// What people call it, in clear: the login panel shows it. Without one it keeps the name that it has.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100, example = "Contoso")]
+    name: Option<Name>,
+}
+
 /// Lets people of this tenant sign in, whether one of them has been seen or not.
 #[utoipa::path(
     post, path = "/v1/tenants/{tid}/admit", tag = "tenants", params(TenantPath),
-    responses((status = 202, body = Recorded)),
+    request_body = Option<AdmitBody>,
+    responses(
+        (status = 202, body = Recorded),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ),
 )]
 async fn admit(
     State(hub): State<Hub>,
     caller: Caller,
     id: RequestId,
     ApiPath(TenantPath { tid }): ApiPath<TenantPath>,
+    body: Option<ApiJson<AdmitBody>>,
 ) -> Result<(StatusCode, Json<Recorded>), ApiError> {
-    decide(&hub, &caller, id, tid, Command::Admit).await
+    let name = body.and_then(|ApiJson(AdmitBody { name })| name);
+    decide(&hub, &caller, id, tid, Command::Admit { name }).await
 }
 
 /// Keeps people of this tenant from signing in, and messages from them: new ones are refused, and what waits parks until the

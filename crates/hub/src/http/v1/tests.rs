@@ -334,6 +334,24 @@ async fn what_a_client_may_not_see_is_not_there() {
     assert_eq!(service.get(&connection).await.0, 403);
 }
 
+#[tokio::test]
+async fn an_operator_may_say_what_an_organisation_is_called() {
+    let running = start().await;
+    let operator = running.key(Role::Operator).await;
+    let (admit, shown) = (format!("/v1/tenants/{HERE}/admit"), format!("/v1/tenants/{HERE}"));
+    for refused in [json!({ "name": "" }), json!({ "name": "Con\ntoso" }), json!({ "title": "Contoso" })] {
+        assert_eq!(operator.post(&admit, &refused).await.0, 400, "{refused}");
+    }
+    let bare = async || answer(operator.request(Method::POST, &admit).send().await.unwrap()).await.0;
+    assert_eq!(bare().await, 202);
+    assert_eq!(operator.get_now(&shown).await.1.get("name"), None);
+    assert_eq!(operator.post(&admit, &json!({ "name": "Contoso" })).await.0, 202);
+    assert_eq!(bare().await, 202);
+    assert_eq!(operator.get_now(&shown).await.1["name"], "Contoso", "it is kept where none is given");
+    let other = operator.request(Method::POST, &admit).header("content-type", "text/plain").body("Contoso");
+    assert_eq!(answer(other.send().await.unwrap()).await.0, 415);
+}
+
 #[test]
 fn every_route_of_the_api_has_a_rule_and_a_name_of_its_own() {
     let description = app::openapi();

@@ -10,7 +10,7 @@ use domain::{
     AccountId, CommandId, Diagnosis, PersonId, SignInId, TenantId,
     attempts::{self, Attempts, Try},
     sign_in::{Command, FailureReason, Method, ProductAccount, Refusal, Request, SignIn, Stage},
-    tenant::Tenant,
+    tenant::{self, Tenant},
 };
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -32,9 +32,8 @@ pub enum Tried {
 }
 
 /// Whether people of this tenant may come by a password: somebody checks it, and the tenant does not want it otherwise.
-async fn takes_passwords(hub: &Hub, tenant: TenantId) -> Result<bool> {
-    let policy = hub.commands.load::<Tenant>(tenant).await?.state.policy;
-    Ok(hub.config.password.is_on() && policy.password != Some(false))
+fn takes_passwords(hub: &Hub, tenant: &Tenant) -> bool {
+    hub.config.password.is_on() && tenant.policy.password != Some(false)
 }
 
 /// What a try counts against: a stream, and how many it may have.
@@ -54,7 +53,7 @@ pub async fn try_password(
     let before = hub.commands.load::<SignIn>(id).await?.state;
     let person = before.request.as_ref().and_then(Request::of_bot).map(|by| by.person);
     let Some(person) = person else { return Ok(Tried::Refused(Refusal::NotOffered)) };
-    if !takes_passwords(hub, person.tenant).await? {
+    if !takes_passwords(hub, &hub.commands.load::<Tenant>(person.tenant).await?.state) {
         return Ok(Tried::Refused(Refusal::NotOffered));
     }
     let limits = limits(hub, person, typed.name.expose_secret(), address);
@@ -187,8 +186,9 @@ async fn accept(
 pub struct Shown {
     /// The person's name in Teams.
     pub name: String,
-    /// The person's tenant.
-    pub organisation: String,
+    /// What people call the person's tenant, where an operator said so.
+    pub organisation: Option<tenant::Name>,
+    pub tenant: TenantId,
     /// What the product calls its user, once a password was right.
     pub account: Option<String>,
     /// Whether a password is offered.
@@ -212,8 +212,9 @@ pub async fn shown(hub: &Hub, id: SignInId, state: &SignIn) -> Result<Option<Sho
         Some(ProductAccount { account, .. }) => unseal(PRODUCT_ACCOUNT, account).await?,
         None => None,
     };
-    let (tenant, password) = (by.person.tenant, takes_passwords(hub, by.person.tenant).await?);
-    Ok(Some(Shown { name, organisation: tenant.to_string(), account, password }))
+    let tenant = hub.commands.load::<Tenant>(by.person.tenant).await?.state;
+    let password = takes_passwords(hub, &tenant);
+    Ok(Some(Shown { name, organisation: tenant.name, tenant: by.person.tenant, account, password }))
 }
 
 /// The code that confirms what the latest attempt of this sign-in brought by a password; `None` where there is none.
