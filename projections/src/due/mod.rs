@@ -196,7 +196,7 @@ pub enum Event {
 }
 
 impl Projection for Due {
-    const NAME: &'static str = "due.v2";
+    const NAME: &'static str = "due.v3";
     /// The outbox waits for what others recorded to be here.
     const PAUSE: Duration = Duration::from_millis(5);
     const TABLES: &'static [Table] = &[
@@ -217,11 +217,11 @@ impl Projection for Due {
         Table {
             name: "messages",
             // The ways that it may go, in bits.
-            columns: &["lane TEXT NOT NULL", "position INTEGER NOT NULL", "ways INTEGER NOT NULL"],
-            // What goes again has another place, at the front.
+            columns: &["lane TEXT NOT NULL", "ways INTEGER NOT NULL", "position INTEGER NOT NULL"],
+            // What goes again has another place, at the front, and goes one way.
             fixed: 1,
             by_age: true,
-            indexes: &["(lane, position)"],
+            indexes: &["(lane, ways, position)"],
         },
         Table {
             name: "connections",
@@ -356,7 +356,7 @@ impl Projection for Due {
             ],
             Row::Message(row) => {
                 let ways = Value::Integer(ways_of(row.surface));
-                vec![Value::Text(row.lane.to_string()), number(row.position), ways]
+                vec![Value::Text(row.lane.to_string()), ways, number(row.position)]
             }
             Row::Connection(row) => {
                 let live = !matches!(row.status, Status::Unlinked | Status::Linked) && !row.expired;

@@ -11,6 +11,23 @@ use crate::{ReadModel, Reader, ways::bits};
 /// Messages at a lane's head that are read together.
 pub const HEAD_MAX: usize = 16;
 
+/// The first messages of a lane that may go one of the open ways (in bits, like [`ways`](crate::ways)). Those of each choice
+/// lie in their order and are merged as they are read, so that those which have to wait, however many, are not looked at.
+pub(super) const HEAD: &str =
+    "SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 1 AND ?2 & 1
+    UNION ALL SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 2 AND ?2 & 2
+    UNION ALL SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 3 AND ?2 & 3
+    ORDER BY position LIMIT ?3";
+
+/// Lanes that are ready by themselves, by a later grant, and by a message that may go a way which is open.
+pub(super) const READY: &str = "SELECT key, ready_us FROM lanes WHERE ready_us NOT NULL
+    UNION ALL SELECT lanes.key, 0 FROM lanes JOIN connections USING (key)
+      WHERE parked_grant NOT NULL AND grant_number > parked_grant AND NOT open
+    UNION ALL SELECT key, 0 FROM lanes WHERE closed NOT NULL AND NOT open
+      AND EXISTS (SELECT 1 FROM (VALUES (1), (2), (3)) AS choice CROSS JOIN messages
+        WHERE choice.column1 & ~closed AND lane = lanes.key AND ways = choice.column1)
+    ORDER BY ready_us";
+
 /// A lane with the messages whose turn it is, read at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
@@ -33,13 +50,7 @@ impl Head {
 /// itself, and parked ones whose person signed in since, or that have messages which may go another way.
 pub async fn ready_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, Timestamp)>> {
     due.query(move |reader| {
-        let sql = "SELECT key, ready_us FROM lanes WHERE ready_us NOT NULL
-                   UNION ALL SELECT lanes.key, 0 FROM lanes JOIN connections USING (key)
-                     WHERE parked_grant NOT NULL AND grant_number > parked_grant AND NOT open
-                   UNION ALL SELECT key, 0 FROM lanes WHERE closed NOT NULL AND NOT open
-                     AND EXISTS (SELECT 1 FROM messages WHERE lane = lanes.key AND ways & ~closed)
-                   ORDER BY ready_us";
-        let mut statement = reader.prepare_cached(sql)?;
+        let mut statement = reader.prepare_cached(READY)?;
         let mut found = statement.query([])?;
         let mut lanes = Vec::new();
         while let Some(row) = found.next()? {
@@ -56,15 +67,8 @@ pub fn head(due: &ReadModel<Due>, lane: ConnectionId, now: Timestamp) -> Result<
     due.look(|reader| {
         let Some(Row::Lane(row)) = reader.get(&Key::Lane(lane))? else { return Ok(None) };
         let closed = closed_ways(reader, lane, &row, now)?;
-        let found = if closed.is_empty() {
-            let sql = "SELECT key, body FROM messages WHERE lane = ?1 ORDER BY position LIMIT ?2";
-            reader.select(1, sql, (lane.to_string(), HEAD_MAX.cast_signed()))?
-        } else {
-            let sql =
-                "SELECT key, body FROM messages WHERE lane = ?1 AND ways & ~?3 ORDER BY position LIMIT ?2";
-            let closed = bits(|way| closed.contains(&way));
-            reader.select(1, sql, (lane.to_string(), HEAD_MAX.cast_signed(), closed))?
-        };
+        let open = bits(|way| !closed.contains(&way));
+        let found = reader.select(1, HEAD, (lane.to_string(), open, HEAD_MAX.cast_signed()))?;
         let message = |found| match found {
             (Key::Message(id), Row::Message(message)) => Some((id, message)),
             _ => None,

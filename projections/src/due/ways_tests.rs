@@ -5,7 +5,7 @@ use crate::{
     fixtures::{
         accepted_for, at, delivered, diagnosis, in_lane, message, parked, person, resumed, started, unknown,
     },
-    runner::testing::{Told, open_for_reading},
+    runner::testing::{Rows, Told, cost_of, open_for_reading, rows_of},
 };
 
 /// Messages 1 to 3 for person 1, by Graph, by the bot and by whichever will do.
@@ -58,4 +58,35 @@ async fn what_perhaps_arrived_one_way_goes_no_other() {
     let again = [unknown(3, 1), lane::Event::Resent { message: message(3), attempt: 1, surface }];
     let events = [&[started(3, 1)], &again[..], &[bot_parked()]].concat();
     assert_eq!(head(&events).await, (vec![message(1)], true));
+}
+
+/// A lane whose way by Graph is closed, with so many messages that wait for it and one behind them for the bot.
+async fn waiting(messages: u128) -> Rows<Due> {
+    let told = with(&[parked(1, 0, 1)]);
+    let mut rows = rows_of::<Due>(&told).await;
+    let lane = person(1).connection();
+    rows.retain(|key, _| matches!(key, Key::Lane(_)));
+    rows.extend((1..=messages + 1).zip(1..).map(|(n, position)| {
+        let surface = if n > messages { SurfaceChoice::Bot } else { SurfaceChoice::Graph };
+        (Key::Message(message(n)), Row::Message(MessageRow { lane, position, attempts: 0, surface }))
+    }));
+    rows
+}
+
+#[tokio::test]
+async fn what_waits_costs_nothing_to_pass_by() {
+    let (lane, bot) = (person(1).connection().to_string(), bits(|way| way == Surface::Bot));
+    let head = async |messages| cost_of::<Due>(waiting(messages).await, queries::HEAD, (&lane, bot, 16));
+    let ready = async |messages| cost_of::<Due>(waiting(messages).await, queries::READY, []);
+    assert_eq!(head(50_000).await, head(10).await);
+    assert_eq!(ready(50_000).await, ready(10).await);
+    assert_eq!(head(10).await.0, 1);
+    assert_eq!(ready(10).await.0, 1);
+}
+
+#[tokio::test]
+async fn of_a_long_lane_only_the_head_is_read() {
+    let (lane, both) = (person(1).connection().to_string(), bits(|_| true));
+    let head = async |messages| cost_of::<Due>(waiting(messages).await, queries::HEAD, (&lane, both, 16));
+    assert_eq!(head(50_000).await, head(100).await);
 }

@@ -7,6 +7,7 @@ use domain::{
     CommandId, Timestamp,
     aggregate::{Aggregate, Metadata, encode},
 };
+use rusqlite::{Params, StatementStatus};
 use store::{
     ContentType, EventStore, Expected, NewEvent, Position, StreamName,
     embedded::{EmbeddedStore, Options},
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
+    file::{File, open_reader, write_rows},
     fold::{Batch, Recent},
     follow::fold_page,
     model::{ReadModel, State},
@@ -110,6 +112,25 @@ pub(crate) async fn open_for_reading<P: Projection>(events: &[Told]) -> Open<P> 
     Open { model, _directory: directory }
 }
 
+/// What it costs to find something among these rows, in steps of `SQLite`'s machine, and how much is found.
+pub(crate) fn cost_of<P: Projection>(rows: Rows<P>, sql: &str, params: impl Params) -> (usize, i32) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("rows");
+    let file = File::<P>::create(&path, Uuid::nil()).expect("it can be made");
+    let rows: Vec<_> = rows.into_iter().map(|(key, row)| (key, Some(row))).collect();
+    write_rows::<P>(&file.connection, rows.iter().map(|(key, row)| (key, row))).expect("it writes");
+    file.finish(&path).expect("it can be closed");
+    let connection = open_reader(&path).expect("it opens");
+    let mut statement = connection.prepare(sql).expect("it is SQL");
+    let mut found = statement.query(params).expect("it runs");
+    let mut count = 0;
+    while found.next().expect("it goes on").is_some() {
+        count += 1;
+    }
+    drop(found);
+    (count, statement.get_status(StatementStatus::VmStep))
+}
+
 /// All rows, having followed to the head with a running follower and verified what is there.
 pub(crate) async fn follow_and_read<P: Projection>(store: Arc<dyn EventStore>, data: &Path) -> Rows<P> {
     let head = store.head().await.expect("the store answers");
@@ -156,18 +177,18 @@ async fn follow_by_pages<P: Projection>(store: Arc<EmbeddedStore>, data: &Path, 
     let (_, follower) = ReadModel::<P>::open(data, store.clone()).expect("it opens");
     let (path, runtime) = (follower.path(), Handle::current());
     let work = move || loop {
-        let mut file = super::file::File::<P>::open(&path, store.id()).expect("it opens");
+        let mut file = File::<P>::open(&path, store.id()).expect("it opens");
         let after = file.checkpoint().expect("it has a checkpoint");
         let page = runtime.block_on(store.read_all(after, &P::filter(), limit)).expect("the store reads");
         let batch =
             || Batch::<P>::read(after, page.events.iter().map(|event| EventRef(event.as_ref())), page.upto);
         let crashing = file.begin().expect("it begins");
         let rows = fold_page(&crashing, &mut Recent::new(), batch()).expect("it folds");
-        super::file::write_rows::<P>(&crashing.transaction, rows.rows()).expect("it writes");
+        write_rows::<P>(&crashing.transaction, rows.rows()).expect("it writes");
         drop(crashing);
         drop(file);
 
-        let mut file = super::file::File::<P>::open(&path, store.id()).expect("it opens again");
+        let mut file = File::<P>::open(&path, store.id()).expect("it opens again");
         assert_eq!(file.checkpoint().expect("it has a checkpoint"), after, "nothing was left by the crash");
         let batch = batch();
         assert_eq!(batch.stop, None, "every event can be read");
