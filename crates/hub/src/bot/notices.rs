@@ -63,7 +63,7 @@ impl Place {
 
     fn at(service_url: &str, conversation_id: &str, locale: Option<&str>) -> Self {
         let (service_url, conversation_id) = (service_url.to_owned(), conversation_id.to_owned());
-        let address = Address { service_url, conversation_id, reply_to: None };
+        let address = Address { service_url, conversation_id };
         Self { address, language: Language::of(locale) }
     }
 }
@@ -174,7 +174,7 @@ fn outcome_of(failure: &SendFailure) -> Outcome {
         SendFailure::DisabledByAdmin { .. } => FailureClass::DisabledByAdmin,
         SendFailure::ConversationGone { .. } => FailureClass::ConversationGone,
         SendFailure::TooLarge { .. } => FailureClass::TooLarge,
-        SendFailure::ActivityGone { .. } | SendFailure::Rejected { .. } => FailureClass::Rejected,
+        SendFailure::Rejected { .. } => FailureClass::Rejected,
         SendFailure::ServiceNotAllowed { .. } => FailureClass::ServiceNotAllowed,
         SendFailure::HubProblem { .. } => FailureClass::Hub,
         SendFailure::Ambiguous { .. } => return Outcome::Unknown { diagnosis },

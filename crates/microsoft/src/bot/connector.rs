@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
-use domain::TenantId;
 use reqwest::{Client, Method};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
@@ -43,19 +42,6 @@ pub struct Address {
     /// As the newest activity of the conversation said.
     pub service_url: String,
     pub conversation_id: String,
-    /// The activity to answer.
-    pub reply_to: Option<String>,
-}
-
-/// A personal conversation to open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewConversation {
-    pub service_url: String,
-    /// `28:…`
-    pub bot_id: String,
-    /// `29:…`
-    pub user_id: String,
-    pub tenant: TenantId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,45 +86,12 @@ impl Connector {
         what: &OutgoingActivity,
         timeout: Duration,
     ) -> Result<Sent, SendFailure> {
-        let mut path = format!("/v3/conversations/{}/activities", segment(&to.conversation_id)?);
-        if let Some(activity) = &to.reply_to {
-            path = format!("{path}/{}", segment(activity)?);
-        }
+        let path = format!("/v3/conversations/{}/activities", segment(&to.conversation_id)?);
         let call = Call::Send { trust_503: self.trust_503 };
-        let body = Some(what.to_json(to.reply_to.as_deref()));
+        let body = Some(what.to_json());
         let ask = Ask { call, method: Method::POST, service_url: &to.service_url, path, body };
         let activity_id = created(&self.ask(&ask, timeout).await?, call)?;
         Ok(Sent { activity_id })
-    }
-
-    /// Puts something else in the place of what was said; harmless to repeat.
-    pub async fn update(
-        &self,
-        at: &Address,
-        activity_id: &str,
-        what: &OutgoingActivity,
-        timeout: Duration,
-    ) -> Result<(), SendFailure> {
-        let (conversation, activity) = (segment(&at.conversation_id)?, segment(activity_id)?);
-        let path = format!("/v3/conversations/{conversation}/activities/{activity}");
-        let body = Some(what.to_json(at.reply_to.as_deref()));
-        let (call, method) = (Call::Repeatable, Method::PUT);
-        self.ask(&Ask { call, method, service_url: &at.service_url, path, body }, timeout).await.map(drop)
-    }
-
-    /// The id of the personal conversation with somebody who has the app: made where there is none yet, so harmless to
-    /// repeat.
-    pub async fn open(&self, with: &NewConversation, timeout: Duration) -> Result<String, SendFailure> {
-        let body = Some(json!({
-            "isGroup": false,
-            "bot": { "id": with.bot_id },
-            "members": [{ "id": with.user_id }],
-            "tenantId": with.tenant,
-            "channelData": { "tenant": { "id": with.tenant } },
-        }));
-        let (call, method, path) = (Call::Repeatable, Method::POST, "/v3/conversations".to_owned());
-        let ask = Ask { call, method, service_url: &with.service_url, path, body };
-        created(&self.ask(&ask, timeout).await?, call)
     }
 
     /// Whether the connector answers for this conversation at all, by a read that changes nothing. That the bot may not

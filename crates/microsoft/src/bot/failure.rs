@@ -42,9 +42,6 @@ pub enum SendFailure {
     /// 404: forget this conversation, and wait for the next one.
     #[error("the conversation is gone ({diagnosis})")]
     ConversationGone { diagnosis: Diagnosis },
-    /// 404: what was to be answered or updated is gone, the conversation is not; send anew without it.
-    #[error("the activity is gone ({diagnosis})")]
-    ActivityGone { diagnosis: Diagnosis },
     /// 413: shorten the message.
     #[error("too large ({diagnosis})")]
     TooLarge { diagnosis: Diagnosis },
@@ -134,7 +131,6 @@ impl SendFailure {
             | Self::NotInRoster { diagnosis }
             | Self::DisabledByAdmin { diagnosis }
             | Self::ConversationGone { diagnosis }
-            | Self::ActivityGone { diagnosis }
             | Self::TooLarge { diagnosis }
             | Self::Rejected { diagnosis }
             | Self::ServiceNotAllowed { diagnosis }
@@ -182,7 +178,6 @@ impl SendFailure {
             }
             (403, Some("BotNotInConversationRoster")) => Self::NotInRoster { diagnosis },
             (403, Some("BotDisabledByAdmin")) => Self::DisabledByAdmin { diagnosis },
-            (404, Some("ActivityNotFoundInConversation")) => Self::ActivityGone { diagnosis },
             (404, _) => Self::ConversationGone { diagnosis },
             (412, _) => Self::Unavailable { retry_after, diagnosis },
             (413, _) => Self::TooLarge { diagnosis },

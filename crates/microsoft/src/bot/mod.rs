@@ -13,7 +13,7 @@ mod service;
 mod text;
 
 pub use activity::{Activity, ActivityProblem, Conversation, Kind, Membership, Party, Scope, TenantProblem};
-pub use connector::{Address, Connector, ConnectorConfig, NewConversation, Sent};
+pub use connector::{Address, Connector, ConnectorConfig, Sent};
 pub use failure::{Diagnosis, SendFailure};
 pub use inbound::{ISSUER, Inbound, InboundConfig, InboundProblem, METADATA_URL, NotTrusted};
 pub use outgoing::{OutgoingActivity, TextFormat};

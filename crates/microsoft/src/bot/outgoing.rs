@@ -58,7 +58,7 @@ impl OutgoingActivity {
         text + self.card.as_ref().map_or(0, |card| count(&card.summary) + count(&card.card.to_string()))
     }
 
-    pub(super) fn to_json(&self, reply_to: Option<&str>) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let mut activity = json!({ "type": "message" });
         if let Some((format, text)) = &self.text {
             activity["text"] = json!(text);
@@ -71,9 +71,6 @@ impl OutgoingActivity {
         }
         if let Some(locale) = &self.locale {
             activity["locale"] = json!(locale);
-        }
-        if let Some(reply_to) = reply_to {
-            activity["replyToId"] = json!(reply_to);
         }
         activity
     }
@@ -100,11 +97,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_says_how_it_is_to_be_read_and_what_it_answers() {
+    fn a_text_says_how_it_is_to_be_read() {
         let activity = OutgoingActivity::text(TextFormat::Plain, "Hello").in_language("en");
         assert_eq!(
-            activity.to_json(Some("1")),
-            json!({ "type": "message", "text": "Hello", "textFormat": "plain", "locale": "en", "replyToId": "1" })
+            activity.to_json(),
+            json!({ "type": "message", "text": "Hello", "textFormat": "plain", "locale": "en" })
         );
     }
 
@@ -113,7 +110,7 @@ mod tests {
         let card = json!({ "type": "AdaptiveCard", "version": "1.5" });
         let activity = OutgoingActivity::card(card.clone(), "Check in").below(TextFormat::Markdown, "*Hi*");
         assert_eq!(
-            activity.to_json(None),
+            activity.to_json(),
             json!({
                 "type": "message", "text": "*Hi*", "textFormat": "markdown", "summary": "Check in",
                 "attachments": [{ "contentType": "application/vnd.microsoft.card.adaptive", "content": card }],

@@ -11,10 +11,9 @@ use axum::{
     routing::post,
 };
 use chancery_microsoft::bot::{
-    Address, Connector, ConnectorConfig, NewConversation, OutgoingActivity, SERVICE_HOSTS, SendFailure, Sent,
-    Services, TextFormat,
+    Address, Connector, ConnectorConfig, OutgoingActivity, SERVICE_HOSTS, SendFailure, Sent, Services,
+    TextFormat,
 };
-use domain::TenantId;
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -111,7 +110,7 @@ pub(crate) fn connector_at(address: &Url) -> Connector {
 }
 
 pub(crate) fn to(service_url: &Url) -> Address {
-    Address { service_url: service_url.as_str().into(), conversation_id: CONVERSATION.into(), reply_to: None }
+    Address { service_url: service_url.as_str().into(), conversation_id: CONVERSATION.into() }
 }
 
 pub(crate) fn text() -> OutgoingActivity {
@@ -133,7 +132,6 @@ pub(crate) fn name(failure: &SendFailure) -> String {
         SendFailure::NotInRoster { .. } => "NotInRoster".into(),
         SendFailure::DisabledByAdmin { .. } => "DisabledByAdmin".into(),
         SendFailure::ConversationGone { .. } => "ConversationGone".into(),
-        SendFailure::ActivityGone { .. } => "ActivityGone".into(),
         SendFailure::TooLarge { .. } => "TooLarge".into(),
         SendFailure::Rejected { .. } => "Rejected".into(),
         SendFailure::ServiceNotAllowed { .. } => "ServiceNotAllowed".into(),
@@ -165,45 +163,6 @@ async fn a_message_goes_to_the_conversation_by_the_apps_own_token() {
     assert_eq!((method, uri.path()), (Method::POST, "/connector/v3/conversations/a%3A1_x%2Fy/activities"));
     assert_eq!(headers[AUTHORIZATION], "Bearer canary-token-1");
     assert_eq!(body, json!({ "type": "message", "text": "Check in, please", "textFormat": "plain" }));
-}
-
-#[tokio::test]
-async fn replies_updates_and_conversations_have_their_own_places() {
-    let (stub, address) = Stub::start().await;
-    let connector = connector_at(&address);
-    let reply = Address { reply_to: Some("1:2".into()), ..to(&address) };
-    send(&connector, &reply).await.unwrap();
-    let wait = Duration::from_secs(20);
-    stub.answer(200, json!({}));
-    connector.update(&to(&address), "1:2", &text(), wait).await.unwrap();
-    stub.answer(201, json!({ "id": "a:new", "activityId": "", "serviceUrl": "x" }));
-    let with = NewConversation {
-        service_url: address.as_str().into(),
-        bot_id: "28:b".into(),
-        user_id: "29:u".into(),
-        tenant: TenantId(Uuid::from_u128(0x7e4a)),
-    };
-    assert_eq!(connector.open(&with, wait).await.unwrap(), "a:new");
-    let asked: Vec<_> =
-        stub.asked.get().into_iter().map(|(method, uri, _, body)| (method, uri.to_string(), body)).collect();
-    assert_eq!(
-        (asked[0].0.as_str(), asked[0].1.as_str()),
-        ("POST", "/v3/conversations/a%3A1_x%2Fy/activities/1%3A2")
-    );
-    assert_eq!(asked[0].2["replyToId"], "1:2");
-    assert_eq!(
-        (asked[1].0.as_str(), asked[1].1.as_str()),
-        ("PUT", "/v3/conversations/a%3A1_x%2Fy/activities/1%3A2")
-    );
-    assert_eq!((asked[2].0.as_str(), asked[2].1.as_str()), ("POST", "/v3/conversations"));
-    let tenant = "00000000-0000-0000-0000-000000007e4a";
-    assert_eq!(
-        asked[2].2,
-        json!({
-            "isGroup": false, "bot": { "id": "28:b" }, "members": [{ "id": "29:u" }],
-            "tenantId": tenant, "channelData": { "tenant": { "id": tenant } },
-        })
-    );
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ fn address<'a>(hub: &'a Hub, turn: &Turn) -> Result<(&'a Bot, Address), ParkReas
         (Reachable::Removed, _) | (_, None) => Err(ParkReason::BotNotInstalled),
         (Reachable::Installed, Some(bot)) => {
             let Conversation { service_url, conversation_id, .. } = installed.conversation.clone();
-            Ok((bot, Address { service_url, conversation_id, reply_to: None }))
+            Ok((bot, Address { service_url, conversation_id }))
         }
     }
 }
@@ -156,9 +156,7 @@ async fn means(hub: &Hub, turn: &Turn, failure: &SendFailure, diagnosis: Diagnos
             tracing::error!("Microsoft refuses the bot's own registration: {failure}");
             later(DeferReason::TokenUnavailable, pause, diagnosis)
         }
-        SendFailure::ActivityGone { .. } | SendFailure::Ambiguous { .. } => {
-            later(DeferReason::TryLater, pause, diagnosis)
-        }
+        SendFailure::Ambiguous { .. } => later(DeferReason::TryLater, pause, diagnosis),
         SendFailure::Blocked { .. } => match lost(hub, turn, Event::BotBlocked {}).await? {
             Some(since) => park_since(hub, turn, &since, ParkReason::BotBlocked, diagnosis),
             None => later(DeferReason::TryLater, pause, diagnosis),
