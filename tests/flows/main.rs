@@ -7,6 +7,7 @@ mod harness;
 mod backup;
 mod bot;
 mod bot_delivery;
+mod consents;
 mod graph;
 mod input;
 mod intake;

@@ -49,7 +49,12 @@ impl Faltering {
 
     /// Fails at the next append to a stream that begins so.
     pub(crate) fn at_next(inner: Arc<dyn Keeping>, way: Way, prefix: &'static str) -> Self {
-        Self { prefix, ..Self::new(inner, way, 1) }
+        Self::at_nth(inner, way, prefix, 1)
+    }
+
+    /// Fails at the n-th append to streams that begin so.
+    pub(crate) fn at_nth(inner: Arc<dyn Keeping>, way: Way, prefix: &'static str, at: usize) -> Self {
+        Self { prefix, ..Self::new(inner, way, at) }
     }
 
     /// Whether the n-th append was reached.

@@ -119,6 +119,10 @@ impl SignInId {
 impl TenantId {
     /// Where Microsoft keeps personal accounts; no Teams call works for them.
     pub const PERSONAL_ACCOUNTS: Self = Self(Uuid::from_u128(0x9188_040d_6c67_4c5b_b112_36a3_04b6_6dad));
+
+    pub fn shard(self) -> ShardId {
+        ShardId::of(self.0)
+    }
 }
 
 /// Names our UUIDv5 ids; drawn once, never to change, since streams are named by what comes of it.

@@ -1,7 +1,12 @@
 //! An organisation at Microsoft: whether and how its people may sign in, which way messages reach them, and whether
 //! deliveries to it are held back.
 
-use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -21,6 +26,12 @@ pub struct Tenant {
     pub consent: Consent,
     /// Who could not sign in for want of consent, and is to be told when there is word of it.
     pub awaiting: BTreeSet<PersonId>,
+    /// Who waited when there was word of it, and by which report; until all of them are told.
+    pub to_tell: BTreeMap<PersonId, u32>,
+    /// The newest report; 0 where there was none.
+    pub reported: u32,
+    /// The newest report of which all were told who waited for it.
+    pub told: u32,
 }
 
 /// So many people of a tenant are told; it is for the first who try the bot, not for all who might.
@@ -129,6 +140,10 @@ pub enum Command {
         person: PersonId,
     },
     ReportConsent,
+    /// Who waited for this report is told, as far as that can be.
+    RecordTold {
+        report: u32,
+    },
     /// A sign-in returned these scopes.
     GrantConsent {
         scopes: BTreeSet<String>,
@@ -159,7 +174,14 @@ pub enum Event {
     ConsentAwaited { person: PersonId },
     /// A browser came back from Microsoft saying that an administrator consented.
     #[serde(rename = "tenant.consent-reported.v1")]
-    ConsentReported {},
+    ConsentReported {
+        /// Counted from 1. None was written when those who waited were told by the request itself: they are not told again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<u32>,
+    },
+    /// Those who waited for this report, or an earlier one, were told, as far as that could be.
+    #[serde(rename = "tenant.consent-told.v1")]
+    ConsentTold { report: u32 },
     /// The first sign-in after that brought these scopes.
     #[serde(rename = "tenant.consent-granted.v1")]
     ConsentGranted { scopes: BTreeSet<String> },
@@ -196,7 +218,10 @@ impl Aggregate for Tenant {
             {
                 vec![Event::ConsentAwaited { person }]
             }
-            Command::ReportConsent => vec![Event::ConsentReported {}],
+            Command::ReportConsent => vec![Event::ConsentReported { report: Some(self.reported + 1) }],
+            Command::RecordTold { report } if (self.told + 1..=self.reported).contains(&report) => {
+                vec![Event::ConsentTold { report }]
+            }
             Command::GrantConsent { scopes } if self.consent == Consent::Reported => {
                 vec![Event::ConsentGranted { scopes }]
             }
@@ -216,9 +241,17 @@ impl Aggregate for Tenant {
             Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(surface),
             Event::BreakerClosed { surface } => _ = self.breakers.remove(&surface),
             Event::ConsentAwaited { person } => _ = self.awaiting.insert(person),
-            Event::ConsentReported {} => {
+            Event::ConsentReported { report } => {
                 self.consent = Consent::Reported;
-                self.awaiting.clear();
+                let waited = std::mem::take(&mut self.awaiting);
+                if let Some(report) = report {
+                    self.reported = report;
+                    self.to_tell.extend(waited.into_iter().map(|person| (person, report)));
+                }
+            }
+            Event::ConsentTold { report } => {
+                self.told = report;
+                self.to_tell.retain(|_, of| *of > report);
             }
             Event::ConsentGranted { .. } => self.consent = Consent::Granted,
         }
@@ -274,9 +307,46 @@ mod tests {
         let awaited = Event::ConsentAwaited { person };
         given::<Tenant>([]).when(Command::AwaitConsent { person }).then([awaited.clone()]);
         given::<Tenant>([awaited.clone()]).when(Command::AwaitConsent { person }).then([]);
-        given::<Tenant>([awaited.clone(), Event::ConsentReported {}])
+        given::<Tenant>([awaited.clone(), Event::ConsentReported { report: Some(1) }])
             .when(Command::AwaitConsent { person })
             .then([awaited]);
+    }
+
+    #[test]
+    fn who_waited_is_to_be_told_by_the_newest_report_until_that_is_recorded() {
+        let [ada, bruno] = [1, 2].map(testing::person);
+        let waits = |person| Event::ConsentAwaited { person };
+        let reported = |report| Event::ConsentReported { report: Some(report) };
+        let told = |report| Event::ConsentTold { report };
+        let to_tell = |events: &[Event]| {
+            events
+                .iter()
+                .cloned()
+                .fold(Tenant::default(), Tenant::evolve)
+                .to_tell
+                .into_iter()
+                .collect::<Vec<_>>()
+        };
+        let once = [waits(ada), reported(1), waits(bruno)];
+        assert_eq!(to_tell(&once), [(ada, 1)], "who begins to wait later is left for the next report");
+        let twice = [&once[..], &[waits(ada), reported(2)]].concat();
+        assert_eq!(to_tell(&twice), [(ada, 2), (bruno, 2)]);
+        assert_eq!(to_tell(&[&once[..], &[reported(2), told(1)]].concat()), [(bruno, 2)]);
+
+        let tell = |report| Command::RecordTold { report };
+        given::<Tenant>(once.clone()).when(tell(1)).then([told(1)]);
+        given::<Tenant>(once.clone()).when(tell(2)).then([]);
+        given::<Tenant>([&once[..], &[told(1)]].concat()).when(tell(1)).then([]);
+        given::<Tenant>([&once[..], &[told(1)]].concat()).when(Command::ReportConsent).then([reported(2)]);
+    }
+
+    #[test]
+    fn who_was_told_by_the_request_itself_is_not_to_be_told_again() {
+        let before: Event =
+            serde_json::from_str(r#"{"name":"tenant.consent-reported.v1","data":{}}"#).unwrap();
+        let waited = Event::ConsentAwaited { person: testing::person(1) };
+        let tenant = [waited, before].into_iter().fold(Tenant::default(), Tenant::evolve);
+        assert_eq!((tenant.to_tell.len(), tenant.reported, tenant.consent), (0, 0, Consent::Reported));
     }
 
     #[test]
@@ -285,8 +355,10 @@ mod tests {
         let grant = Command::GrantConsent { scopes: scopes.clone() };
         let granted = Event::ConsentGranted { scopes };
         given::<Tenant>([]).when(grant.clone()).then([]);
-        given::<Tenant>([Event::ConsentReported {}]).when(grant.clone()).then([granted.clone()]);
-        given::<Tenant>([Event::ConsentReported {}, granted]).when(grant).then([]);
+        given::<Tenant>([Event::ConsentReported { report: Some(1) }])
+            .when(grant.clone())
+            .then([granted.clone()]);
+        given::<Tenant>([Event::ConsentReported { report: Some(1) }, granted]).when(grant).then([]);
     }
 
     #[test]

@@ -238,7 +238,8 @@ impl TenantRow {
             tenant::Event::BreakerOpened { surface, .. } => _ = self.breakers.insert(*surface),
             tenant::Event::BreakerClosed { surface } => _ = self.breakers.remove(surface),
             tenant::Event::ConsentAwaited { .. }
-            | tenant::Event::ConsentReported {}
+            | tenant::Event::ConsentReported { .. }
+            | tenant::Event::ConsentTold { .. }
             | tenant::Event::ConsentGranted { .. } => {}
         }
         self

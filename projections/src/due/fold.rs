@@ -7,9 +7,10 @@ use domain::{
     connection::{self, Status},
     lane::{self, Open},
     sign_in::{self, FailureReason},
+    tenant,
 };
 
-use super::{ActivityRow, ConnectionRow, Event, LaneRow, MessageRow, SignInRow, opens_bot};
+use super::{ActivityRow, ConnectionRow, ConsentRow, Event, LaneRow, MessageRow, SignInRow, opens_bot};
 
 pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
     match event {
@@ -221,4 +222,17 @@ pub(super) fn evolve_activity(event: &Event) -> Option<ActivityRow> {
         return None;
     };
     Some(ActivityRow { person: received.person, inbox: received.inbox, position: *position })
+}
+
+/// What is reported while an earlier report is passed on waits for its turn.
+pub(super) fn evolve_consent(row: Option<ConsentRow>, event: &Event) -> Option<ConsentRow> {
+    match event {
+        Event::Consent { event: tenant::Event::ConsentReported { report: Some(report) }, .. } => {
+            Some(ConsentRow { report: *report })
+        }
+        Event::Consent { event: tenant::Event::ConsentTold { report }, .. } => {
+            row.filter(|row| row.report > *report)
+        }
+        _ => row,
+    }
 }

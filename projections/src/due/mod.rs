@@ -12,23 +12,24 @@ use std::{
 };
 
 use domain::{
-    ActivityId, ConnectionId, MessageId, PersonId, SignInId, Surface, SurfaceChoice, Timestamp,
-    activity::{self, Activity},
-    connection::{self, Connection, Status},
-    lane::{self, Lane, Open, Parked},
-    message::{self, Message},
-    sign_in::{self, SignIn},
+    ActivityId, ConnectionId, MessageId, PersonId, SignInId, Surface, SurfaceChoice, TenantId, Timestamp,
+    connection::{self, Status},
+    lane::{self, Open, Parked},
 };
 use serde::{Deserialize, Serialize};
 use store::Filter;
 use uuid::Uuid;
 
-use self::fold::{evolve_activity, evolve_connection, evolve_lane, evolve_message, evolve_sign_in};
+pub use self::events::Event;
+use self::fold::{
+    evolve_activity, evolve_connection, evolve_consent, evolve_lane, evolve_message, evolve_sign_in,
+};
 use crate::{
     EventRef, Projection, Table, Unreadable, Value,
     ways::{bits, ways_of},
 };
 
+mod events;
 mod fold;
 pub mod queries;
 
@@ -42,6 +43,7 @@ pub enum Key {
     Connection(ConnectionId),
     SignIn(SignInId),
     Activity(ActivityId),
+    Consent(TenantId),
 }
 
 impl crate::Key for Key {
@@ -52,6 +54,7 @@ impl crate::Key for Key {
             Self::Connection(_) => 2,
             Self::SignIn(_) => 3,
             Self::Activity(_) => 4,
+            Self::Consent(_) => 5,
         }
     }
 
@@ -61,6 +64,7 @@ impl crate::Key for Key {
             Self::Message(id) => id.to_string(),
             Self::SignIn(id) => id.to_string(),
             Self::Activity(id) => id.to_string(),
+            Self::Consent(id) => id.to_string(),
         }
     }
 
@@ -71,6 +75,7 @@ impl crate::Key for Key {
             2 => text.parse().ok().map(Self::Connection),
             3 => text.parse().ok().map(Self::SignIn),
             4 => text.parse().ok().map(Self::Activity),
+            5 => text.parse().ok().map(Self::Consent),
             _ => None,
         }
     }
@@ -83,6 +88,7 @@ pub enum Row {
     Connection(ConnectionRow),
     SignIn(SignInRow),
     Activity(ActivityRow),
+    Consent(ConsentRow),
 }
 
 /// A lane that has had a message.
@@ -163,40 +169,15 @@ pub struct ActivityRow {
     pub position: u64,
 }
 
-/// An event that this projection folds.
-pub enum Event {
-    Accepted {
-        message: MessageId,
-        position: u64,
-        lane: ConnectionId,
-        person: PersonId,
-        surface: SurfaceChoice,
-    },
-    Lane {
-        lane: ConnectionId,
-        revision: u64,
-        event: lane::Event,
-        at: Timestamp,
-    },
-    Connection {
-        connection: ConnectionId,
-        revision: u64,
-        event: connection::Event,
-        at: Timestamp,
-    },
-    SignIn {
-        sign_in: SignInId,
-        event: sign_in::Event,
-    },
-    Activity {
-        activity: ActivityId,
-        position: u64,
-        event: activity::Event,
-    },
+/// A tenant with word of an administrator's consent that is to be passed on to those who wait for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConsentRow {
+    /// The newest report.
+    pub report: u32,
 }
 
 impl Projection for Due {
-    const NAME: &'static str = "due.v3";
+    const NAME: &'static str = "due.v4";
     /// The outbox waits for what others recorded to be here.
     const PAUSE: Duration = Duration::from_millis(5);
     const TABLES: &'static [Table] = &[
@@ -233,6 +214,8 @@ impl Projection for Due {
                 // A refresh is not to be tried before.
                 "not_before_us INTEGER",
                 "to_destroy INTEGER NOT NULL",
+                // The tenant, where the person's link waits for its consent.
+                "awaits_tenant TEXT",
             ],
             fixed: 0,
             by_age: false,
@@ -241,6 +224,7 @@ impl Projection for Due {
                 "(issued_us) WHERE issued_us NOT NULL",
                 "(claim_open) WHERE claim_open",
                 "(to_destroy) WHERE to_destroy",
+                "(awaits_tenant) WHERE awaits_tenant NOT NULL",
             ],
         },
         Table {
@@ -257,6 +241,7 @@ impl Projection for Due {
             by_age: false,
             indexes: &["(connection, position)"],
         },
+        Table { name: "consents", columns: &[], fixed: 0, by_age: false, indexes: &[] },
     ];
 
     type Key = Key;
@@ -265,46 +250,11 @@ impl Projection for Due {
 
     fn filter() -> Filter {
         // Of shards nothing is folded; but a hub that took one waits until this read model has come past that event.
-        Filter::categories(["message", "lane", "connection", "signin", "activity", "shard"])
+        Filter::categories(["message", "lane", "connection", "signin", "activity", "tenant", "shard"])
     }
 
     fn read(event: EventRef<'_>) -> Result<Option<Event>, Unreadable> {
-        if let Some(message::Event::Accepted(accepted)) = event.decode::<Message>()? {
-            let (message, position) = (event.stream_id()?, event.position.0);
-            return Ok(Some(Event::Accepted {
-                message,
-                position,
-                lane: accepted.lane,
-                person: accepted.person,
-                surface: accepted.surface.unwrap_or_default(),
-            }));
-        }
-        if let Some(of_lane) = event.decode::<Lane>()? {
-            let at = match of_lane {
-                lane::Event::Resumed { .. } => event.about()?.recorded_at,
-                _ => Timestamp::default(),
-            };
-            let (lane, revision) = (event.stream_id()?, event.revision);
-            return Ok(Some(Event::Lane { lane, revision, event: of_lane, at }));
-        }
-        if let Some(of_connection) = event.decode::<Connection>()? {
-            let at = match of_connection {
-                connection::Event::TokenIssued { .. } | connection::Event::TokenRefreshed { .. } => {
-                    event.about()?.recorded_at
-                }
-                _ => Timestamp::default(),
-            };
-            let (connection, revision) = (event.stream_id()?, event.revision);
-            return Ok(Some(Event::Connection { connection, revision, event: of_connection, at }));
-        }
-        if let Some(of_activity) = event.decode::<Activity>()? {
-            let (activity, position) = (event.stream_id()?, event.position.0);
-            return Ok(Some(Event::Activity { activity, position, event: of_activity }));
-        }
-        Ok(match event.decode::<SignIn>()? {
-            Some(of_sign_in) => Some(Event::SignIn { sign_in: event.stream_id()?, event: of_sign_in }),
-            None => None,
-        })
+        events::read(event)
     }
 
     fn keys(event: &Event, keys: &mut Vec<Key>) {
@@ -324,6 +274,7 @@ impl Projection for Due {
             }
             Event::SignIn { sign_in, .. } => keys.push(Key::SignIn(*sign_in)),
             Event::Activity { activity, .. } => keys.push(Key::Activity(*activity)),
+            Event::Consent { tenant, .. } => keys.push(Key::Consent(*tenant)),
         }
     }
 
@@ -340,12 +291,15 @@ impl Projection for Due {
             (Key::SignIn(_), Some(Row::SignIn(row))) => evolve_sign_in(Some(row), event).map(Row::SignIn),
             (Key::SignIn(_), _) => evolve_sign_in(None, event).map(Row::SignIn),
             (Key::Activity(_), _) => evolve_activity(event).map(Row::Activity),
+            (Key::Consent(_), Some(Row::Consent(row))) => evolve_consent(Some(row), event).map(Row::Consent),
+            (Key::Consent(_), _) => evolve_consent(None, event).map(Row::Consent),
         }
     }
 
     fn columns(_: &Key, row: &Row) -> Vec<Value> {
         let micros = |at: Timestamp| Value::Integer(at.as_micros());
         let number = |n: u64| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
+        let tenant = |row: &ConnectionRow| Value::Text(row.person.tenant.to_string());
         let or_null = |value: Option<Value>| value.unwrap_or(Value::Null);
         match row {
             Row::Lane(row) => vec![
@@ -368,12 +322,14 @@ impl Projection for Due {
                     Value::Integer(row.claim_open.into()),
                     or_null(row.refresh_not_before.map(micros)),
                     Value::Integer(row.to_destroy.into()),
+                    or_null((row.status == Status::ConsentRequired).then(|| tenant(row))),
                 ]
             }
             Row::SignIn(row) => vec![if row.ended { Value::Integer(0) } else { micros(row.lapses_at) }],
             Row::Activity(row) => {
                 vec![Value::Text(row.person.connection().to_string()), number(row.position)]
             }
+            Row::Consent(_) => vec![],
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use anyhow::Result;
-use domain::{ActivityId, ConnectionId, MessageId, ShardId, SignInId, Surface, Timestamp};
+use domain::{ActivityId, ConnectionId, MessageId, ShardId, SignInId, Surface, TenantId, Timestamp};
 
 use super::{ActivityRow, ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
 use crate::{ReadModel, Reader, ways::bits};
@@ -220,6 +220,39 @@ pub async fn first_activities(
             _ => None,
         };
         Ok(reader.select(4, sql, (limit, endings(shards)))?.into_iter().filter_map(activity).collect())
+    })
+    .await
+}
+
+/// Tenants with word of consent that is to be passed on. Of these shards; of all where none are named.
+pub async fn reported_consents(due: &ReadModel<Due>, shards: Option<Vec<ShardId>>) -> Result<Vec<TenantId>> {
+    due.query(move |reader| {
+        let sql = "SELECT key FROM consents
+                   WHERE ?1 IS NULL OR substr(key, 35) IN (SELECT value FROM json_each(?1)) ORDER BY key";
+        let mut statement = reader.prepare_cached(sql)?;
+        let mut found = statement.query([endings(shards)])?;
+        let mut tenants = Vec::new();
+        while let Some(row) = found.next()? {
+            tenants.push(row.get_ref(0)?.as_str()?.parse()?);
+        }
+        Ok(tenants)
+    })
+    .await
+}
+
+/// Connections behind `after` whose link waits for consent of this tenant, in the order of their ids.
+pub async fn connections_awaiting(
+    due: &ReadModel<Due>,
+    tenant: TenantId,
+    after: Option<ConnectionId>,
+    limit: usize,
+) -> Result<Vec<(ConnectionId, ConnectionRow)>> {
+    due.query(move |reader| {
+        let sql = "SELECT key, body FROM connections WHERE awaits_tenant = ?1 AND key > ?2
+                   ORDER BY key LIMIT ?3";
+        let after = after.map_or(String::new(), |id| id.to_string());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(connection_rows(reader.select(2, sql, (tenant.to_string(), after, limit))?))
     })
     .await
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use domain::{
     Aggregate as _, Diagnosis,
-    connection::{Event as OfConnection, ReauthorizationReason},
-    lane::{Command, Outcome, RejectReason},
-    sign_in::{By, ByClient, Event as OfSignIn, FailureReason},
+    connection::{Connection, Event as OfConnection, ReauthorizationReason},
+    lane::{Command, Lane, Outcome, RejectReason},
+    sign_in::{By, ByClient, Event as OfSignIn, FailureReason, SignIn},
 };
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod activities;
+mod consents;
 
 /// Messages 1 and 2 for person 1, then these events in the person's lane.
 fn lane_of_two(events: &[lane::Event]) -> Vec<Told> {

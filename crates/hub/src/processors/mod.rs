@@ -7,6 +7,8 @@
 
 mod bot;
 mod breakers;
+mod consents;
+mod crew;
 mod delivery;
 mod gauges;
 mod intake;
@@ -53,6 +55,7 @@ pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     lifecycle.spawn("shards", shards::run(hub.clone(), head, stopping.clone()));
     lifecycle.spawn("outbox", outbox::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("tokens", tokens::run(hub.clone(), stopping.clone()));
+    lifecycle.spawn("consents", consents::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("sign-ins", sign_ins::run(hub.clone(), stopping));
     Ok(())
 }

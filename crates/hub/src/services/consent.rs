@@ -3,25 +3,20 @@
 //! **Invariant.** What a browser brings back from Microsoft proves nothing: it is recorded as reported, once for each time
 //! that the button was pressed. Consent is granted when a sign-in really brings the scopes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use custody::ConsentPurpose;
 use domain::{
-    CommandId, PersonId, SignInId, TenantId, Timestamp,
-    connection::Status,
+    CommandId, SignInId, TenantId, Timestamp,
     sign_in::SignIn,
     tenant::{Command, Tenant},
 };
-use futures_util::{StreamExt as _, stream};
-use projections::connections::{queries::connections, status_name};
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
 use url::Url;
-use uuid::Uuid;
 
 use crate::{
-    bot::{catalogue::Notice, notices},
     commands::{Context, Done},
     hub::Hub,
 };
@@ -30,9 +25,6 @@ use crate::{
 const LINK_LIFE: Duration = Duration::from_hours(30 * 24);
 /// From the button to Microsoft and back.
 const STATE_LIFE: Duration = Duration::from_mins(10);
-/// People who are told at once, and at most.
-const TELLING_MAX: usize = 8;
-const AWAITING_MAX: usize = 1000;
 /// What our `state` begins with, to be told from that of a sign-in, which comes back to the same address.
 const MARK: &str = "consent";
 
@@ -97,6 +89,7 @@ pub enum Returned {
 }
 
 /// Takes Microsoft's answer in this browser. Which tenant it names is of no interest: the state knows for which it was.
+/// Those who wait are told by a processor.
 pub async fn returned(hub: &Hub, state: &str, browser_hash: &str, consented: bool) -> Result<Returned> {
     let mut parts = state.splitn(5, '.').skip(1);
     let Some((tenant, until)) = tenant_and_time(&mut parts) else {
@@ -110,39 +103,13 @@ pub async fn returned(hub: &Hub, state: &str, browser_hash: &str, consented: boo
     if !consented {
         return Ok(Returned::Declined);
     }
-    let awaiting = awaiting(hub, tenant, once.parse()?).await?;
     let context = Context { actor: "admin".to_owned(), ..Context::hub("", once) }.of_tenant(tenant);
     let command_id = CommandId::new(format!("consent/{once}"));
     let done = hub.commands.execute::<Tenant>(tenant, &command_id, &context, Command::ReportConsent).await?;
-    if let Done::AlreadyDone(_) = done {
-        return Ok(Returned::Again);
-    }
-    let tell = async |(person, cause)| {
-        if let Err(error) = notices::tell(hub, person, cause, &Notice::ConsentReported).await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "A person was not told that there is word of consent."
-            );
-        }
-    };
-    stream::iter(awaiting).for_each_concurrent(TELLING_MAX, tell).await;
-    Ok(Returned::Reported)
-}
-
-/// Who waits for consent, and the name of what they are told: those whose first sign-in failed for want of it, whom the
-/// report takes from the list; and those whose link ended so, who are told once for each grant, however often it is
-/// reported.
-async fn awaiting(hub: &Hub, tenant: TenantId, report: Uuid) -> Result<BTreeMap<PersonId, Uuid>> {
-    let listed = hub.commands.load::<Tenant>(tenant).await?.state.awaiting;
-    let mut people: BTreeMap<_, _> = listed.into_iter().map(|person| (person, report)).collect();
-    let status = status_name(Status::ConsentRequired).to_owned();
-    let linked = connections(&hub.connections, tenant, None, Some(status), AWAITING_MAX).await?;
-    for (id, row) in linked {
-        let grant = row.grant.map_or(0, |grant| grant.number).to_string();
-        let cause = hub.custody.name_of("word of consent", &[&id.to_string(), &grant]);
-        people.entry(row.person).or_insert(cause);
-    }
-    Ok(people)
+    Ok(match done {
+        Done::Appended { .. } => Returned::Reported,
+        Done::AlreadyDone(_) => Returned::Again,
+    })
 }
 
 /// The person of this sign-in waits for consent, and is told when there is word of it.

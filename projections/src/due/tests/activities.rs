@@ -2,7 +2,7 @@
 
 use domain::{
     ShardId,
-    activity::{Event, Kind, Outcome, Received},
+    activity::{Activity, Event, Kind, Outcome, Received},
 };
 
 use super::*;
