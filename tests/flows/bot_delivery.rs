@@ -1,17 +1,10 @@
 //! Delivery by the bot: in its own voice, by its own token, into the chat that it was told of; what the Bot Connector's
 //! answers mean, and which way a message goes.
 
-use chancery::{
-    commands::Context,
-    services::{echoes, sign_ins::CodeTried},
-};
-use domain::{
-    CommandId,
-    connection::{self, Connection, Conversation},
-};
+use chancery::services::{echoes, sign_ins::CodeTried};
 use microsoft_simulator::{
     Complaint, Garbage, Kind,
-    control::{Author, DialsChange, Echo},
+    control::{DialsChange, Echo},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -33,48 +26,6 @@ const UNBROKEN: &[(&str, &str)] = &[
 ];
 
 impl World {
-    /// Somebody who is linked, with a hub that knows how the bot reaches them.
-    async fn with_bot(overrides: &[(&str, &str)]) -> Self {
-        let world = Self::with(overrides).await;
-        world.link("u-1", ADA).await;
-        world.install(ADA).await;
-        world
-    }
-
-    /// The bot is told of its chat with this person.
-    async fn install(&self, upn: &str) {
-        let people = self.microsoft.simulator.people();
-        let person = people.into_iter().find(|person| person.upn == upn).unwrap();
-        let conversation = Conversation {
-            bot_id: self.microsoft.simulator.bot_id(),
-            service_url: self.microsoft.simulator.service_url(),
-            conversation_id: person.conversation_id,
-            user_id: person.user_id,
-            locale: None,
-            activity_id: drawn(),
-        };
-        let person = self.person(upn);
-        let install = connection::Command::InstallBot { person, conversation };
-        let (id, context) = (CommandId::new(drawn()), Context::hub("test", "install"));
-        self.hub().commands.execute::<Connection>(person.connection(), &id, &context, install).await.unwrap();
-    }
-
-    /// Sends a text that way, and answers the message's id.
-    async fn send_by(&self, surface: &str, content: &str) -> String {
-        let mut message = to_account("u-1", content);
-        message["surface"] = json!(surface);
-        let accepted = self.api.post("/v1/messages", &drawn(), &message).await;
-        assert_eq!(accepted.status, 202, "{accepted:?}");
-        text(&accepted.body["id"])
-    }
-
-    /// What the bot said to this person.
-    fn said(&self) -> Vec<String> {
-        let person = self.person(ADA).object_id.0;
-        let said = self.microsoft.simulator.said(Some(Author::Bot), None, Some(person));
-        said.into_iter().map(|message| message.content).collect()
-    }
-
     async fn set_policy(&self, policy: Value) {
         let path = format!("/v1/tenants/{}/policy", self.person(ADA).tenant);
         let set = answer(self.api.request(Method::PUT, &path).json(&policy)).await;

@@ -4,9 +4,11 @@
 #[allow(dead_code, reason = "each test binary uses a part of the harness")]
 mod harness;
 
+mod after_sign_in;
 mod backup;
 mod bot;
 mod bot_delivery;
+mod bot_trouble;
 mod consents;
 mod graph;
 mod input;

@@ -161,6 +161,39 @@ async fn guesses_at_one_account_are_counted_whoever_makes_them_and_after_a_resta
 }
 
 #[tokio::test]
+async fn guesses_from_one_address_are_counted_where_proxies_that_are_believed_tell_it_and_only_there() {
+    let limits = [("PASSWORD__TRIES_PER_ADDRESS", "3"), ("PASSWORD__TRIES_PER_PERSON", "100")];
+    for proxies in ["", "127.0.0.1, ::1"] {
+        let settings = [&limits[..], &[("SERVER__TRUSTED_PROXIES", proxies)]].concat();
+        let world = World::with_passwords(&settings).await;
+        let link = world.login(ADA).await;
+        let mut browser = Browser::new();
+        let mut guesses = 0;
+        let mut guess = async |from: &'static str| {
+            guesses += 1;
+            browser.forwarded_for = Some(from);
+            let name = format!("somebody-{guesses}");
+            let form = [("name", name.as_str()), ("password", "guess")];
+            browser.submit(link.url.as_str(), "password", &form).await.status
+        };
+        for from in ["203.0.113.7", "198.51.100.1, 203.0.113.7", "203.0.113.7:4711"] {
+            assert_eq!(guess(from).await, 303, "{from}");
+        }
+        let limited = if proxies.is_empty() { 303 } else { 429 };
+        // What stands before it anybody could have written there.
+        for from in ["203.0.113.7", "203.0.113.8, 203.0.113.7", "203.0.113.7, 127.0.0.1"] {
+            assert_eq!(guess(from).await, limited, "{from}");
+        }
+        assert_eq!(guess("203.0.113.8").await, 303, "another address");
+        for from in ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:ffff::3"] {
+            assert_eq!(guess(from).await, 303, "{from}");
+        }
+        assert_eq!(guess("2001:db8:0:1::4").await, limited, "one customer's network is one address");
+        assert_eq!(guess("2001:db8:0:2::1").await, 303, "another network");
+    }
+}
+
+#[tokio::test]
 async fn a_product_that_is_down_slow_or_lies_lets_nobody_in() {
     let endpoint = Endpoint::start().await;
     let world = World::with(&[

@@ -23,6 +23,8 @@ pub(crate) fn http() -> Client {
 pub(crate) struct Browser {
     http: Client,
     pub(crate) cookie: Option<String>,
+    /// What proxies on the way say of where it is.
+    pub(crate) forwarded_for: Option<&'static str>,
 }
 
 /// What a browser was answered.
@@ -34,12 +36,12 @@ pub(crate) struct Page {
 
 impl Browser {
     pub(crate) fn new() -> Self {
-        Self { http: http(), cookie: None }
+        Self { http: http(), cookie: None, forwarded_for: None }
     }
 
     /// The same browser on new sockets.
     pub(crate) fn again(&self) -> Self {
-        Self { http: http(), cookie: self.cookie.clone() }
+        Self { http: http(), ..self.clone() }
     }
 
     /// Signs in by the link, and answers what was shown or where it led in the end.
@@ -111,6 +113,9 @@ impl Browser {
     async fn try_send(&mut self, mut request: RequestBuilder) -> reqwest::Result<Page> {
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, cookie);
+        }
+        if let Some(addresses) = self.forwarded_for {
+            request = request.header("x-forwarded-for", addresses);
         }
         let answer = request.send().await?;
         if let Some(set) = answer.headers().get(header::SET_COOKIE) {

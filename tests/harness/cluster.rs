@@ -180,6 +180,14 @@ impl Cluster {
         }
     }
 
+    /// The bot is told of its chats with these people.
+    pub(crate) async fn install_crowd(&self, crowd: u32) {
+        for number in 1..=crowd {
+            let service_url = self.microsoft.simulator.service_url();
+            self.microsoft.install_at(&self.hubs[0].hub, &upn(number), service_url).await;
+        }
+    }
+
     /// Where everything of this test is kept, also the `key` that all hubs have.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()

@@ -1,6 +1,9 @@
 //! Who types `login` in Teams, and a product that checks passwords.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -9,12 +12,15 @@ use axum::{
     response::IntoResponse as _,
     routing::post,
 };
-use chancery::services::sign_ins::{self, CodeTried, InChat, Invitation};
+use chancery::{
+    hub::Hub,
+    services::sign_ins::{self, CodeTried, InChat, Invitation},
+};
 use eventstoredb_server::{Cost, PasswordHash};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{World, api::drawn};
+use super::{World, api::drawn, microsoft::Microsoft};
 
 pub(crate) const CHAT: &str = "a:chat-with-the-bot";
 pub(crate) const PASSWORD: &str = "correct-horse";
@@ -29,7 +35,9 @@ impl World {
         std::fs::write(&file, line("ada", "u-1001") + &line("bruno", "u-1002")).unwrap();
         let path = file.to_str().unwrap();
         let own = [("PASSWORD__KIND", "file"), ("PASSWORD__FILE", path)];
-        Self::with(&[own.as_slice(), overrides].concat()).await
+        let world = Self::with(&[own.as_slice(), overrides].concat()).await;
+        world.advance(to_next_stretch(world.hub()));
+        world
     }
 
     /// The person types `login` to the bot.
@@ -38,14 +46,7 @@ impl World {
     }
 
     pub(crate) async fn login_by(&self, upn: &str, activity: Uuid) -> Invitation {
-        let chat = InChat {
-            person: self.person(upn),
-            conversation_id: CHAT.to_owned(),
-            name: format!("Name of {upn}"),
-            locale: None,
-            activity,
-        };
-        sign_ins::begin_in_chat(self.hub(), chat).await.unwrap()
+        self.microsoft.login_at(self.hub(), upn, activity).await
     }
 
     /// The person types a code to the bot.
@@ -58,6 +59,27 @@ impl World {
         let cause = Uuid::parse_str(&drawn()).unwrap();
         sign_ins::try_code(self.hub(), self.person(upn), chat, &code, cause).await.unwrap()
     }
+}
+
+impl Microsoft {
+    /// The person types `login`, of which this hub is told.
+    pub(crate) async fn login_at(&self, hub: &Hub, upn: &str, activity: Uuid) -> Invitation {
+        let chat = InChat {
+            person: self.person(upn),
+            conversation_id: CHAT.to_owned(),
+            name: format!("Name of {upn}"),
+            locale: None,
+            activity,
+        };
+        sign_ins::begin_in_chat(hub, chat).await.unwrap()
+    }
+}
+
+/// How long it is until tries are counted anew: from then on there is time enough for a test.
+pub(crate) fn to_next_stretch(hub: &Hub) -> Duration {
+    let now_us = u128::try_from(hub.clock.now().as_micros()).unwrap();
+    let stretch_us = hub.config.password.stretch.as_micros();
+    Duration::from_micros(u64::try_from(stretch_us - now_us % stretch_us).unwrap())
 }
 
 /// What came with a question, and the question.

@@ -1,5 +1,10 @@
 //! What people do in their chat with the bot, and what it says to them.
 
+use chancery::{commands::Context, hub::Hub};
+use domain::{
+    CommandId,
+    connection::{self, Connection, Conversation},
+};
 use microsoft_simulator::{
     activities::{Act, Sending, Sent, What},
     control::{Author, DialsChange, MessageRecord},
@@ -7,12 +12,43 @@ use microsoft_simulator::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{PATIENCE, World, microsoft::Microsoft};
+use super::{
+    PATIENCE, World,
+    api::{drawn, text, to_account},
+    microsoft::{ADA, Microsoft},
+};
 
 impl World {
     /// Lets the bot hear of what people do. Without it no activity is sent.
     pub(crate) fn listen(&self) {
         self.microsoft.listen(&self.url);
+    }
+
+    /// Somebody who is linked, with a hub that knows how the bot reaches them.
+    pub(crate) async fn with_bot(overrides: &[(&str, &str)]) -> Self {
+        let world = Self::with(overrides).await;
+        world.link("u-1", ADA).await;
+        world.install(ADA).await;
+        world
+    }
+
+    /// The bot is told of its chat with this person.
+    pub(crate) async fn install(&self, upn: &str) {
+        self.microsoft.install_at(self.hub(), upn, self.microsoft.simulator.service_url()).await;
+    }
+
+    /// Sends a text that way, and answers the message's id.
+    pub(crate) async fn send_by(&self, surface: &str, content: &str) -> String {
+        let mut message = to_account("u-1", content);
+        message["surface"] = json!(surface);
+        let accepted = self.api.post("/v1/messages", &drawn(), &message).await;
+        assert_eq!(accepted.status, 202, "{accepted:?}");
+        text(&accepted.body["id"])
+    }
+
+    /// What the bot said to Ada.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.microsoft.said(ADA)
     }
 }
 
@@ -21,6 +57,24 @@ impl Microsoft {
     pub(crate) fn listen(&self, hub: &str) {
         let messaging_endpoint = Some(Some(format!("{hub}/api/messages")));
         self.turn(DialsChange { messaging_endpoint, ..DialsChange::default() });
+    }
+
+    /// A hub's bot is told of its chat with this person, where it answers to that address.
+    pub(crate) async fn install_at(&self, hub: &Hub, upn: &str, service_url: String) {
+        let people = self.simulator.people();
+        let known = people.into_iter().find(|person| person.upn == upn).unwrap();
+        let conversation = Conversation {
+            bot_id: self.simulator.bot_id(),
+            service_url,
+            conversation_id: known.conversation_id,
+            user_id: known.user_id,
+            locale: None,
+            activity_id: drawn(),
+        };
+        let person = self.person(upn);
+        let install = connection::Command::InstallBot { person, conversation };
+        let (id, context) = (CommandId::new(drawn()), Context::hub("test", "install"));
+        hub.commands.execute::<Connection>(person.connection(), &id, &context, install).await.unwrap();
     }
 
     pub(crate) fn oid(&self, upn: &str) -> Uuid {
@@ -42,6 +96,11 @@ impl Microsoft {
     /// What the bot said in somebody's chats, oldest first.
     pub(crate) fn heard(&self, upn: &str) -> Vec<MessageRecord> {
         self.simulator.said(Some(Author::Bot), None, Some(self.oid(upn)))
+    }
+
+    /// The same as it was sent.
+    pub(crate) fn said(&self, upn: &str) -> Vec<String> {
+        self.heard(upn).into_iter().map(|message| message.content).collect()
     }
 
     /// Waits until the bot has said so much, and answers it in words: the text, or what stands for a card.

@@ -13,6 +13,8 @@ use crate::harness::{
 
 /// Rounds if nothing is said.
 const ROUNDS: usize = 20;
+/// Two of each kind.
+const ROUNDS_OF_THE_BOT: usize = 8;
 pub(crate) const PEOPLE: u32 = 20;
 
 /// The lease ends, but not where all stands still for a moment.
@@ -29,7 +31,7 @@ const SOON: &[(&str, &str)] = &[
 
 /// A message that was acknowledged.
 pub(crate) struct Said {
-    id: String,
+    pub(crate) id: String,
     person: u32,
     content: String,
 }
@@ -68,7 +70,8 @@ pub(crate) fn hold(cluster: &Cluster, log: &Log, said: &[Said]) -> usize {
     let were_unknown: HashSet<_> = were_unknown.map(|event| text(&event.data["message"])).collect();
     let mut unknown = 0;
     for person in 1..=PEOPLE {
-        let arrived = cluster.microsoft.texts(&upn(person));
+        // Each person is written to one way.
+        let arrived = [cluster.microsoft.texts(&upn(person)), cluster.microsoft.said(&upn(person))].concat();
         let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
         for (place, content) in arrived.iter().enumerate() {
             places.entry(content).or_default().push(place);
@@ -116,10 +119,23 @@ async fn of_two_hundred_messages_each_is_posted_once_though_a_hub_dies_among_the
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn round_after_round_nothing_is_lost_and_nothing_sent_twice() {
-    let rounds = std::env::var("CHANCERY_HUB_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
-    let mut cluster = Cluster::start(2, PEOPLE, SOON).await;
+    disturbed(ROUNDS, "graph").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn round_after_round_the_bot_says_all_of_it_and_nothing_twice() {
+    disturbed(ROUNDS_OF_THE_BOT, "bot").await;
+}
+
+/// So many rounds, unless the environment says otherwise, with everybody written to that way.
+async fn disturbed(rounds: usize, surface: &str) {
+    let rounds = std::env::var("CHANCERY_HUB_ROUNDS").map_or(rounds, |text| text.parse().unwrap());
+    let mut cluster = Cluster::start(2, PEOPLE, &[SOON, &[("DELIVERY__SURFACE", surface)]].concat()).await;
     cluster.until_shares_are(&[128, 128]).await;
     cluster.link_crowd(PEOPLE).await;
+    if surface == "bot" {
+        cluster.install_crowd(PEOPLE).await;
+    }
     let (mut said, mut log, mut sprung) = (Vec::new(), cluster.log(), 0);
     for round in 0..rounds {
         let what = format!("round {round}");

@@ -1,6 +1,6 @@
 //! The same over the wire: hubs on `chancery store serve`, by EventStoreDB's own protocol.
 
-use std::sync::Arc;
+use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
 use store::eventstoredb::{EventStoreDb, Options};
 
@@ -10,13 +10,25 @@ use crate::{
     rounds::{PEOPLE, hold, of_claims, say, until_all_have_ended},
 };
 
+/// A subscription on which nothing came for so long is begun anew. Heartbeats come ten times as often.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// Hubs on this server.
 pub(crate) async fn cluster(server: &Server, hubs: usize) -> Cluster {
-    // What the first connection learns of the store, all others are told.
-    let address = format!("esdb://{}?tls=false", server.address);
-    let connect = move || EventStoreDb::new(address.parse().unwrap(), Options::default()).unwrap();
+    cluster_by(server, &vec![server.address.clone(); hubs]).await
+}
+
+/// Hubs on this server, each of which reaches it at one of these addresses.
+pub(crate) async fn cluster_by(server: &Server, addresses: &[String]) -> Cluster {
+    // The test itself is the first; whoever joins later reaches the server as it does.
+    let ways: RefCell<VecDeque<String>> =
+        RefCell::new([std::slice::from_ref(&server.address), addresses].concat().into_iter().collect());
+    let own = server.address.clone();
     let open = move || {
-        let store = connect();
+        let address = ways.borrow_mut().pop_front().unwrap_or_else(|| own.clone());
+        let string = format!("esdb://{address}?tls=false");
+        let options = Options { silence: SILENCE, ..Options::default() };
+        let store = EventStoreDb::new(string.parse().unwrap(), options).unwrap();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(store.identify())).unwrap();
         Arc::new(store) as Arc<dyn store::Keeping>
     };
@@ -28,7 +40,7 @@ pub(crate) async fn cluster(server: &Server, hubs: usize) -> Cluster {
         ("TOKENS__REFRESH_TIMEOUT_MS", "2000"),
     ];
     let mut cluster = Cluster::on(Box::new(open), PEOPLE, &settings, tempfile::tempdir().unwrap());
-    for _ in 0..hubs {
+    for _ in addresses {
         cluster.join().await;
     }
     cluster

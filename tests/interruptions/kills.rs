@@ -20,19 +20,44 @@ const MOVES_MAX: usize = 5;
 const PEOPLE: usize = 4;
 /// How often the process is killed, if `CHANCERY_KILLS` says nothing.
 const KILLS: usize = 50;
+const KILLS_OF_THE_BOT: usize = 12;
 const SEED: u64 = 0x0063_6861_6e63_6572;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hub_that_is_killed_at_any_moment_loses_nothing_and_sends_nothing_twice() {
-    let kills = std::env::var("CHANCERY_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    killed(KILLS, Surface::Graph).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_bot_of_a_hub_that_is_killed_at_any_moment_says_is_not_said_twice_and_not_lost() {
+    killed(KILLS_OF_THE_BOT, Surface::Bot).await;
+}
+
+/// So many times, unless the environment says otherwise, with everybody written to that way.
+async fn killed(kills: usize, surface: Surface) {
+    let kills = std::env::var("CHANCERY_KILLS").map_or(kills, |text| text.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let port = two_free_ports();
     let microsoft = Arc::new(Microsoft::start(&format!("http://localhost:{port}")));
-    let home = Home::new(directory.path(), port, &microsoft, &[]);
+    let settings = &microsoft.settings;
+    let metadata = format!("{}/botframework/v1/.well-known/openidconfiguration", microsoft.url);
+    let more = [
+        ("DELIVERY__SURFACE", surface.name()),
+        ("BOT__APP_ID", &settings.bot_app_id.to_string()),
+        ("BOT__APP_SECRET", &settings.bot_app_secret),
+        ("BOT__METADATA_URL", &metadata),
+    ];
+    let home = Home::new(directory.path(), port, &microsoft, &more);
     let mut hub = home.start();
     let api = home.api();
     for number in 1..=PEOPLE {
         link(&api, &microsoft, number).await;
+    }
+    if let Surface::Bot = surface {
+        microsoft.listen(&home.url);
+        for number in 1..=PEOPLE {
+            microsoft.simulator.announce(microsoft.oid(&upn(number))).await;
+        }
     }
 
     let (stop, stopped) = watch::channel(false);
@@ -40,7 +65,7 @@ async fn a_hub_that_is_killed_at_any_moment_loses_nothing_and_sends_nothing_twic
         (1..=PEOPLE).map(|number| tokio::spawn(drive(api.clone(), number, stopped.clone()))).collect();
     let mut chance = Chance(SEED);
     for _ in 0..kills {
-        disturb(&microsoft, &mut chance);
+        disturb(&microsoft, surface, &mut chance);
         if chance.below(5) == 0 {
             move_clock(&home, &microsoft).await;
         }
@@ -61,7 +86,7 @@ async fn a_hub_that_is_killed_at_any_moment_loses_nothing_and_sends_nothing_twic
     let ends = ends(&events);
     let mut tally = HashMap::<&str, usize>::new();
     for number in 1..=PEOPLE {
-        hold_lane(&microsoft.arrived(&upn(number)), &acknowledged, &ends, number, &mut tally);
+        hold_lane(&surface.arrived(&microsoft, number), &acknowledged, &ends, number, &mut tally);
     }
     let (claims, calls) = (count(&events, "connection.refresh-started.v1"), microsoft.count("token.refresh"));
     assert!(calls <= claims as u64, "{calls} calls for {claims} claims");
@@ -69,8 +94,51 @@ async fn a_hub_that_is_killed_at_any_moment_loses_nothing_and_sends_nothing_twic
     println!(
         "{kills} kills, {} messages acknowledged, {tally:?}, {} posts, {claims} claims to refresh, {calls} calls",
         acknowledged.len(),
-        microsoft.count("graph.post"),
+        microsoft.count(surface.post()),
     );
+}
+
+/// The way out.
+#[derive(Clone, Copy)]
+enum Surface {
+    Graph,
+    Bot,
+}
+
+impl Surface {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Graph => "graph",
+            Self::Bot => "bot",
+        }
+    }
+
+    /// What posts by it are called at the simulator.
+    fn post(self) -> &'static str {
+        match self {
+            Self::Graph => "graph.post",
+            Self::Bot => "connector.send",
+        }
+    }
+
+    /// What gets the token for it.
+    fn token(self) -> &'static str {
+        match self {
+            Self::Graph => "token.refresh",
+            Self::Bot => "token.app",
+        }
+    }
+
+    /// The messages that arrived by it, oldest first; the bot greets, too.
+    fn arrived(self, microsoft: &Microsoft, number: usize) -> Vec<MessageRecord> {
+        match self {
+            Self::Graph => microsoft.arrived(&upn(number)),
+            Self::Bot => {
+                let heard = microsoft.heard(&upn(number)).into_iter();
+                heard.filter(|message| message.content.starts_with("message ")).collect()
+            }
+        }
+    }
 }
 
 /// What was acknowledged: whose it is, which of theirs, and under which id.
@@ -118,7 +186,7 @@ async fn drive(api: Api, person: usize, stopped: watch::Receiver<bool>) -> Vec<A
 }
 
 /// Something goes wrong at Microsoft.
-fn disturb(microsoft: &Microsoft, chance: &mut Chance) {
+fn disturb(microsoft: &Microsoft, surface: Surface, chance: &mut Chance) {
     let posts = [
         Kind::Status { status: 429, retry_after_seconds: Some(1) },
         Kind::Status { status: 503, retry_after_seconds: None },
@@ -141,9 +209,9 @@ fn disturb(microsoft: &Microsoft, chance: &mut Chance) {
         let fault = Fault { operation: operation.into(), times: 1, oid: None, chat: None, fault };
         microsoft.simulator.add_fault(fault).unwrap();
     };
-    add("graph.post", &posts);
-    add("graph.post", &posts);
-    add("token.refresh", &refreshes);
+    add(surface.post(), &posts);
+    add(surface.post(), &posts);
+    add(surface.token(), &refreshes);
 }
 
 /// An hour or so later, tokens have to be refreshed.
