@@ -38,7 +38,8 @@ async fn who_installs_the_bot_is_greeted_once_and_who_removes_it_is_known_to() {
         world.microsoft.turn(DialsChange { install_order: Some(order), ..DialsChange::default() });
         world.microsoft.simulator.install(world.microsoft.oid(DMITRI), true).await;
         let events = world.until_recorded("activity.handled.v1", 2).await;
-        assert_eq!(count(&events, "connection.bot-installed.v1"), 1);
+        // Teams tells twice, at one moment or two.
+        assert!((1..=2).contains(&count(&events, "connection.bot-installed.v1")));
         assert!(world.microsoft.until_heard(DMITRI, 1).await[0].contains("login"));
         assert_eq!(world.microsoft.heard(DMITRI).len(), 1);
 

@@ -11,6 +11,7 @@ mod bot_delivery;
 mod bot_trouble;
 mod consents;
 mod graph;
+mod inbox;
 mod input;
 mod intake;
 mod leaks;

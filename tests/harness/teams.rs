@@ -3,7 +3,7 @@
 use chancery::{commands::Context, hub::Hub};
 use domain::{
     CommandId,
-    connection::{self, Connection, Conversation},
+    connection::{self, Connection, Conversation, Installation},
 };
 use microsoft_simulator::{
     activities::{Act, Sending, Sent, What},
@@ -72,7 +72,8 @@ impl Microsoft {
             activity_id: drawn(),
         };
         let person = self.person(upn);
-        let install = connection::Command::InstallBot { person, conversation };
+        let install =
+            connection::Command::InstallBot(Installation { person, conversation, at: None, installed: true });
         let (id, context) = (CommandId::new(drawn()), Context::hub("test", "install"));
         hub.commands.execute::<Connection>(person.connection(), &id, &context, install).await.unwrap();
     }

@@ -81,6 +81,19 @@ pub enum Outcome {
     Finished,
     /// Its payload is not in the vault, which is not the one that it was put into.
     PayloadLost,
+    /// It could not be handled, however often it was tried.
+    GaveUp,
+}
+
+/// What stood in the way of an activity that was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// The vault did not give what was needed of it: the payload, or a key.
+    Vault,
+    /// A stream holds what can't be read.
+    Record,
+    Other,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +103,8 @@ pub enum Command {
     Handle {
         inbox: Uuid,
         outcome: Outcome,
+        /// Where it was given up.
+        obstacle: Option<Obstacle>,
     },
 }
 
@@ -100,7 +115,12 @@ pub enum Event {
     #[serde(rename = "activity.received.v1")]
     Received(Received),
     #[serde(rename = "activity.handled.v1")]
-    Handled { inbox: Uuid, outcome: Outcome },
+    Handled {
+        inbox: Uuid,
+        outcome: Outcome,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        obstacle: Option<Obstacle>,
+    },
 }
 
 /// A repeat is not refused; it does nothing.
@@ -128,10 +148,10 @@ impl Aggregate for Activity {
         Ok(match command {
             Command::Receive(received) if self.is_news(&received) => vec![Event::Received(received)],
             Command::Receive(_) => vec![],
-            Command::Handle { inbox, outcome } => {
+            Command::Handle { inbox, outcome, obstacle } => {
                 let waits = self.handled.is_none()
                     && self.received.as_ref().is_some_and(|received| received.inbox == inbox);
-                waits.then_some(Event::Handled { inbox, outcome }).into_iter().collect()
+                waits.then_some(Event::Handled { inbox, outcome, obstacle }).into_iter().collect()
             }
         })
     }
@@ -167,11 +187,11 @@ mod tests {
     }
 
     fn handled(inbox: u128) -> Event {
-        Event::Handled { inbox: Uuid::from_u128(inbox), outcome: Outcome::Answered }
+        Event::Handled { inbox: Uuid::from_u128(inbox), outcome: Outcome::Answered, obstacle: None }
     }
 
     fn handle(inbox: u128) -> Command {
-        Command::Handle { inbox: Uuid::from_u128(inbox), outcome: Outcome::Answered }
+        Command::Handle { inbox: Uuid::from_u128(inbox), outcome: Outcome::Answered, obstacle: None }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::{
-    bot::{Bot, Conversation, Reachable},
+    bot::{Bot, Conversation, Installation, Reachable},
     grant::{Claim, Grant},
 };
 use crate::{Aggregate, HubId, PersonId, Sealed, SignInId, Timestamp, diagnosis::Diagnosis};
@@ -135,13 +135,11 @@ pub enum Command {
         chat_id: String,
     },
     /// The person has the bot: it was installed, or they wrote to it.
-    InstallBot {
-        person: PersonId,
-        conversation: Conversation,
-    },
-    /// The bot is no longer in this conversation.
+    InstallBot(Installation),
+    /// The bot is no longer in this conversation; since when, where Teams told that of its own accord.
     RemoveBot {
         conversation_id: String,
+        at: Option<Timestamp>,
     },
     /// The person lets the bot write no more in this conversation.
     BlockBot {
@@ -259,9 +257,19 @@ pub enum Event {
     /// The bot can write to the person. Recorded again when something of the conversation is another, and when the
     /// person is back.
     #[serde(rename = "connection.bot-installed.v1")]
-    BotInstalled { person: PersonId, conversation: Conversation },
+    BotInstalled {
+        person: PersonId,
+        conversation: Conversation,
+        /// By Teams' own clock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
+    },
     #[serde(rename = "connection.bot-removed.v1")]
-    BotRemoved {},
+    BotRemoved {
+        /// By Teams' own clock; absent where a message could not be sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
+    },
     /// The person has the bot, and does not let it write.
     #[serde(rename = "connection.bot-blocked.v1")]
     BotBlocked {},
@@ -407,8 +415,8 @@ impl Aggregate for Connection {
                 Ok(vec![Event::ChatLost { chat_id }])
             }
             Command::LoseChat { .. } => Ok(vec![]),
-            Command::InstallBot { person, conversation } => Ok(self.install_bot(person, conversation)),
-            Command::RemoveBot { conversation_id } => Ok(self.remove_bot(&conversation_id)),
+            Command::InstallBot(installation) => Ok(self.install_bot(installation)),
+            Command::RemoveBot { conversation_id, at } => Ok(self.remove_bot(&conversation_id, at)),
             Command::BlockBot { conversation_id } => Ok(self.block_bot(&conversation_id)),
             Command::Unlink if matches!(self.status, Status::Absent | Status::Unlinked) => {
                 Err(Refusal::NotLinked)
@@ -447,12 +455,12 @@ impl Aggregate for Connection {
             Event::Unlinked {} => self.end(Status::Unlinked),
             Event::ChatFound { chat_id } => self.chat_id = Some(chat_id),
             Event::ChatLost { .. } => self.chat_id = None,
-            Event::BotInstalled { person, conversation } => {
+            Event::BotInstalled { person, conversation, at } => {
                 self.person = Some(person);
-                self.bot = Some(Bot { conversation, reachable: Reachable::Installed });
+                self.have_bot(conversation, at);
             }
-            Event::BotRemoved {} => self.lose_bot(Reachable::Removed),
-            Event::BotBlocked {} => self.lose_bot(Reachable::Blocked),
+            Event::BotRemoved { at } => self.lose_bot(Reachable::Removed, at),
+            Event::BotBlocked {} => self.lose_bot(Reachable::Blocked, None),
             of_the_grant => {
                 if let Some(grant) = &mut self.grant {
                     grant.evolve(of_the_grant);

@@ -164,7 +164,7 @@ struct Handled {
 
 label! {
     /// What came of an activity.
-    ActivityOutcome { Answered = "answered", Unanswered = "unanswered", Noted = "noted", Echo = "echo", TenantNotAdmitted = "tenant_not_admitted", Finished = "finished", PayloadLost = "payload_lost" }
+    ActivityOutcome { Answered = "answered", Unanswered = "unanswered", Noted = "noted", Echo = "echo", TenantNotAdmitted = "tenant_not_admitted", Finished = "finished", PayloadLost = "payload_lost", GaveUp = "gave_up" }
 }
 
 impl ActivityOutcome {
@@ -177,6 +177,7 @@ impl ActivityOutcome {
             activity::Outcome::TenantNotAdmitted => Self::TenantNotAdmitted,
             activity::Outcome::Finished => Self::Finished,
             activity::Outcome::PayloadLost => Self::PayloadLost,
+            activity::Outcome::GaveUp => Self::GaveUp,
         }
     }
 }

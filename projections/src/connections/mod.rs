@@ -333,7 +333,7 @@ impl ConnectionRow {
             connection::Event::ChatFound { .. } => self.chat_known = true,
             connection::Event::ChatLost { .. } => self.chat_known = false,
             connection::Event::BotInstalled { .. } => self.bot = Some(Reachable::Installed),
-            connection::Event::BotRemoved {} => self.bot = Some(Reachable::Removed),
+            connection::Event::BotRemoved { .. } => self.bot = Some(Reachable::Removed),
             connection::Event::BotBlocked {} => self.bot = Some(Reachable::Blocked),
         }
         self

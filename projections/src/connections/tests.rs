@@ -245,7 +245,7 @@ async fn the_bot_is_there_before_anybody_is_linked_and_its_loss_is_seen() {
         locale: None,
         activity_id: "1".into(),
     };
-    let installed = of(1, 5, &Of::BotInstalled { person: person(1), conversation });
+    let installed = of(1, 5, &Of::BotInstalled { person: person(1), conversation, at: None });
     let row = connection(std::slice::from_ref(&installed)).await;
     assert_eq!((row.status, row.bot, row.linked_at), (Status::Absent, Some(Reachable::Installed), at(5)));
 

@@ -192,7 +192,7 @@ pub(super) fn evolve_connection(row: Option<ConnectionRow>, event: &Event) -> Op
         | connection::Event::ChatFound { .. }
         | connection::Event::ChatLost { .. }
         | connection::Event::BotInstalled { .. }
-        | connection::Event::BotRemoved {}
+        | connection::Event::BotRemoved { .. }
         | connection::Event::BotBlocked {} => row,
     }
 }

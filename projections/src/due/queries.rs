@@ -202,24 +202,50 @@ pub async fn next_lapse_at(due: &ReadModel<Due>, now: Timestamp) -> Result<Optio
     due.query(move |reader| first_time(reader, sql, now)).await
 }
 
-/// What each person did first of all that is not handled, the oldest first. Of the people in these shards; of all where
-/// none are named.
-pub async fn first_activities(
-    due: &ReadModel<Due>,
-    shards: Option<Vec<ShardId>>,
-    limit: usize,
-) -> Result<Vec<(ActivityId, ActivityRow)>> {
+/// Everybody who did something that is not handled, who has waited longest first. Of the people in these shards; of all
+/// where none are named. This walks the whole backlog.
+pub async fn people_waiting(due: &ReadModel<Due>, shards: Option<Vec<ShardId>>) -> Result<Vec<ConnectionId>> {
     due.query(move |reader| {
-        let sql = "SELECT key, body FROM activities AS first
-                   WHERE position = (SELECT min(position) FROM activities WHERE connection = first.connection)
-                   AND (?2 IS NULL OR substr(connection, 35) IN (SELECT value FROM json_each(?2)))
-                   ORDER BY position LIMIT ?1";
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let sql = "SELECT connection FROM activities
+                   WHERE ?1 IS NULL OR substr(connection, 35) IN (SELECT value FROM json_each(?1))
+                   GROUP BY connection ORDER BY min(position)";
+        let mut statement = reader.prepare_cached(sql)?;
+        let mut found = statement.query([endings(shards)])?;
+        let mut people = Vec::new();
+        while let Some(row) = found.next()? {
+            people.push(row.get_ref(0)?.as_str()?.parse()?);
+        }
+        Ok(people)
+    })
+    .await
+}
+
+/// Who did those of the activities that are not handled.
+pub async fn people_behind(due: &ReadModel<Due>, activities: Vec<ActivityId>) -> Result<Vec<ConnectionId>> {
+    due.query(move |reader| {
+        let mut people = Vec::new();
+        for id in activities {
+            if let Some(Row::Activity(row)) = reader.get(&Key::Activity(id))? {
+                people.push(row.person.connection());
+            }
+        }
+        Ok(people)
+    })
+    .await
+}
+
+/// What the person did first of all that is not handled.
+pub async fn first_activity(
+    due: &ReadModel<Due>,
+    person: ConnectionId,
+) -> Result<Option<(ActivityId, ActivityRow)>> {
+    due.query(move |reader| {
+        let sql = "SELECT key, body FROM activities WHERE connection = ?1 ORDER BY position LIMIT 1";
         let activity = |found| match found {
             (Key::Activity(id), Row::Activity(row)) => Some((id, row)),
             _ => None,
         };
-        Ok(reader.select(4, sql, (limit, endings(shards)))?.into_iter().filter_map(activity).collect())
+        Ok(reader.select(4, sql, [person.to_string()])?.into_iter().find_map(activity))
     })
     .await
 }

@@ -4,11 +4,11 @@
 //! payload is destroyed before the activity is recorded as handled. In a group nothing is said about anybody.
 
 use anyhow::Result;
-use custody::CustodyError;
+use custody::{CustodyError, VaultError};
 use domain::{
     ActivityId, CommandId, PersonId, Timestamp,
-    activity::{self, BotCommand, Kind, Outcome, Received},
-    connection::{self, Connection, Reachable},
+    activity::{self, BotCommand, Kind, Obstacle, Outcome, Received},
+    connection::{self, Connection, Installation, Reachable},
     tenant::{self, Tenant},
 };
 use microsoft::bot::{self, Scope};
@@ -21,7 +21,7 @@ use super::{
     notices::{self, Told},
 };
 use crate::{
-    commands::{Context, Done},
+    commands::{Context, Done, LoadError},
     config::SignInTenants,
     hub::Hub,
     metrics::ActivityOutcome,
@@ -32,19 +32,24 @@ use crate::{
     },
 };
 
-/// How an activity was left.
-pub enum Left {
-    /// Handled, and where that is recorded.
-    Handled(Position),
+/// Whether an activity is handled.
+pub enum Handled {
+    /// Where in the log it is recorded.
+    At(Position),
     /// The bot could not say what it has to; worth another try then.
-    Until(Timestamp),
+    NotBefore(Timestamp),
 }
 
+/// The payload is not in the vault. It comes after the event that speaks of it, so this may pass.
+#[derive(Debug, thiserror::Error)]
+#[error("what somebody did to the bot is not in the vault")]
+pub struct NotThere;
+
 /// Handles an activity of which `due` knows, unless somebody did.
-pub async fn handle(hub: &Hub, id: ActivityId, row: &ActivityRow) -> Result<Left> {
+pub async fn handle(hub: &Hub, id: ActivityId, row: &ActivityRow) -> Result<Handled> {
     let loaded = hub.commands.load::<activity::Activity>(id).await?;
     let waits = loaded.state.received.filter(|it| it.inbox == row.inbox && loaded.state.handled.is_none());
-    let Some(received) = waits else { return Ok(Left::Handled(loaded.position)) };
+    let Some(received) = waits else { return Ok(Handled::At(loaded.position)) };
     let context =
         Context::hub("bot", id.to_string()).of_tenant(received.person.tenant).caused_by(loaded.last);
     let outcome = match hub.custody.get_inbox(received.inbox).await {
@@ -52,26 +57,58 @@ pub async fn handle(hub: &Hub, id: ActivityId, row: &ActivityRow) -> Result<Left
             Ok(activity) => {
                 match follow(&Case { hub, id, received: &received, activity, context: &context }).await? {
                     Then::Done(outcome) => outcome,
-                    Then::Later(at) => return Ok(Left::Until(at)),
+                    Then::Later(at) => return Ok(Handled::NotBefore(at)),
                 }
             }
-            Err(_) => Outcome::PayloadLost,
+            Err(problem) => {
+                tracing::error!(activity.id = %id, "What somebody did to the bot can't be read: {problem}.");
+                Outcome::PayloadLost
+            }
         },
-        Ok(None) => Outcome::PayloadLost,
+        Ok(None) => return Err(NotThere.into()),
         Err(CustodyError::Destroyed { .. }) => Outcome::Finished,
         Err(error) => return Err(error.into()),
     };
-    if outcome == Outcome::PayloadLost {
-        tracing::error!(activity.id = %id, "What somebody did to the bot is not in the vault: is it this log's?");
+    Ok(Handled::At(conclude(hub, id, received.inbox, outcome, None, &context).await?))
+}
+
+/// Gives up what can't be handled, so that what the person did later has its turn. Answers where that is recorded.
+pub async fn give_up(hub: &Hub, id: ActivityId, row: &ActivityRow, why: &anyhow::Error) -> Result<Position> {
+    let lost = why.is::<NotThere>();
+    let (outcome, obstacle) =
+        if lost { (Outcome::PayloadLost, None) } else { (Outcome::GaveUp, Some(obstacle(why))) };
+    let error = format!("{why:#}");
+    tracing::error!(activity.id = %id, error, "What somebody did to the bot can't be handled; it is given up.");
+    let context = Context::hub("bot", id.to_string()).of_tenant(row.person.tenant);
+    conclude(hub, id, row.inbox, outcome, obstacle, &context).await
+}
+
+fn obstacle(why: &anyhow::Error) -> Obstacle {
+    if why.is::<CustodyError>() || why.is::<VaultError>() {
+        Obstacle::Vault
+    } else if let Some(LoadError::Unreadable(_)) = why.downcast_ref() {
+        Obstacle::Record
+    } else {
+        Obstacle::Other
     }
-    hub.custody.destroy_inbox(received.inbox).await?;
-    let command = activity::Command::Handle { inbox: received.inbox, outcome };
-    let command_id = CommandId::new(format!("handle/{}", received.inbox));
-    let done = hub.commands.execute::<activity::Activity>(id, &command_id, &context, command).await?;
+}
+
+async fn conclude(
+    hub: &Hub,
+    id: ActivityId,
+    inbox: Uuid,
+    outcome: Outcome,
+    obstacle: Option<Obstacle>,
+    context: &Context,
+) -> Result<Position> {
+    hub.custody.destroy_inbox(inbox).await?;
+    let command = activity::Command::Handle { inbox, outcome, obstacle };
+    let command_id = CommandId::new(format!("handle/{inbox}"));
+    let done = hub.commands.execute::<activity::Activity>(id, &command_id, context, command).await?;
     if let Done::Appended { .. } = done {
         hub.metrics.activity_handled(ActivityOutcome::of(outcome));
     }
-    Ok(Left::Handled(done.after().position))
+    Ok(done.after().position)
 }
 
 /// What is to be done next.
@@ -185,7 +222,12 @@ impl Case<'_> {
             locale: self.activity.locale.clone(),
             activity_id: self.activity.id.clone(),
         };
-        let command = connection::Command::InstallBot { person: self.person(), conversation };
+        let command = connection::Command::InstallBot(Installation {
+            person: self.person(),
+            conversation,
+            at: self.activity.at,
+            installed: self.received.kind == Kind::Installed,
+        });
         let before = self.hub.commands.load::<Connection>(self.person().connection()).await?;
         // Who was met by this very activity, and could not be greeted then, is new all the same.
         let met = before.knows(&self.command_id("bot"));
@@ -203,7 +245,8 @@ impl Case<'_> {
 
     async fn part(&self) -> Result<Then> {
         let conversation_id = self.activity.conversation.id.clone();
-        self.connect("bot-removed", connection::Command::RemoveBot { conversation_id }).await?;
+        let command = connection::Command::RemoveBot { conversation_id, at: self.activity.at };
+        self.connect("bot-removed", command).await?;
         Ok(Then::Done(Outcome::Noted))
     }
 

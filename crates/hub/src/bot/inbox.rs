@@ -1,11 +1,16 @@
-//! Keeping what came until it is handled: the payload into the vault, then the event, then the answer to Teams.
+//! Keeping what came until it is handled: the event, then the payload into the vault, then the answer to Teams.
 //!
-//! **Invariant.** What comes ten times, to ten hubs at once, is received once.
+//! In this order, because an event can be found again and a payload that no event speaks of can't: it would lie in the vault
+//! for ever. Where a process dies in between there was no answer, so Teams sends the activity again, which brings the
+//! payload; and if it never does, the activity ends as one whose payload was lost.
+//!
+//! **Invariants.** What comes ten times, to ten hubs at once, is received once. The vault's inbox holds nothing but payloads
+//! of activities that are recorded, and none of those that are handled.
 
 use anyhow::Result;
 use custody::VaultError;
 use domain::{
-    ActivityId, Aggregate as _, CommandId,
+    ActivityId, CommandId,
     activity::{self, BotCommand, Command, Kind, Received},
 };
 use microsoft::bot::{self, Membership};
@@ -42,31 +47,21 @@ pub(super) async fn keep(hub: &Hub, activity: &bot::Activity, payload: &[u8]) ->
         inbox,
         at: hub.clock.now(),
     };
-    let receive = Command::Receive(received);
-    let before = hub.commands.load::<activity::Activity>(id).await?;
-    let Ok(news) = before.state.decide(receive.clone());
-    if news.is_empty() {
-        return Ok(Kept::Repeated);
-    }
-    match hub.custody.put_inbox(inbox, payload).await {
-        Ok(()) => {}
-        // It was handled between the look and the put.
-        Err(VaultError::Destroyed) => return Ok(Kept::Repeated),
-        Err(error) => return Err(error.into()),
-    }
     let command_id = CommandId::new(format!("receive/{inbox}"));
-    let context = Context::person(id.to_string());
-    let context = context.of_tenant(person.tenant);
-    match hub.commands.execute::<activity::Activity>(id, &command_id, &context, receive).await? {
-        Done::Appended { .. } => Ok(Kept::Received),
-        Done::AlreadyDone(after) => {
-            if after.state.received.is_some_and(|received| received.inbox != inbox) {
-                // The same card was submitted at the same time: this payload nobody will look for.
-                hub.custody.destroy_inbox(inbox).await?;
-            }
-            Ok(Kept::Repeated)
+    let context = Context::person(id.to_string()).of_tenant(person.tenant);
+    let receive = Command::Receive(received);
+    let done = hub.commands.execute::<activity::Activity>(id, &command_id, &context, receive).await?;
+    let state = &done.after().state;
+    let waits = state.handled.is_none() && state.received.as_ref().is_some_and(|it| it.inbox == inbox);
+    if waits {
+        // Also where it came before: perhaps that process died before it had put the payload.
+        match hub.custody.put_inbox(inbox, payload).await {
+            // It was handled since.
+            Ok(()) | Err(VaultError::Destroyed) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    Ok(if matches!(done, Done::Appended { .. }) { Kept::Received } else { Kept::Repeated })
 }
 
 /// What sort of activity it is, and what it asks for; `None` where nothing follows from it.

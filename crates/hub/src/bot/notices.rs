@@ -196,7 +196,7 @@ async fn follow(
             connection::Command::BlockBot { conversation_id }
         }
         Outcome::Failed { class: FailureClass::NotInRoster | FailureClass::ConversationGone, .. } => {
-            connection::Command::RemoveBot { conversation_id }
+            connection::Command::RemoveBot { conversation_id, at: None }
         }
         _ => return Ok(()),
     };

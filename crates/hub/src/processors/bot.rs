@@ -1,106 +1,124 @@
 //! Handles what people do to the bot: many people at a time, each in the order in which they did it.
 //!
 //! **Invariant.** One person's activities are handled one after the other, and only while the person's shard is this hub's.
+//! What can't be handled, however often it is tried, is given up, so that it does not hold the person up for ever.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+mod turns;
+
+use std::time::Duration;
 
 use anyhow::Result;
-use domain::{ActivityId, ConnectionId, Timestamp};
-use projections::due::{ActivityRow, Key, queries};
+use domain::{ActivityId, ConnectionId};
+use projections::{
+    Change,
+    due::{Key, queries},
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::wait;
+use self::turns::{Left, Turns};
+use super::{at_time, backoff};
 use crate::{
-    bot::handle::{Left, handle},
+    bot::handle::{self, Handled, NotThere},
     hub::Hub,
 };
 
 /// People whose activities are handled at once.
 const CONCURRENCY: usize = 16;
-/// People looked at together.
-const LOOK: usize = 256;
-/// After something went wrong with a person's activity: pause, then look again.
-const AFTER_TROUBLE: Duration = Duration::from_secs(5);
-/// How long a task waits until `due` knows that its activity is handled.
+/// What failed so often in a row in this process is given up: by the pauses in between, after four to eight minutes.
+const FAILURES_MAX: u32 = 14;
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_mins(2);
+/// How long a task waits until `due` knows that its activity is handled, and then before it looks again.
 const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
     let (mut changes, mut shards) = (hub.due.changes(), hub.shards.changes());
-    let mut people = People::default();
+    let (mut turns, mut tasks) = (Turns::default(), JoinSet::new());
     loop {
-        people.start_tasks(&hub).await?;
-        let next = people.next_at();
+        turns.wake(hub.clock.now());
+        start_tasks(&hub, &mut turns, &mut tasks);
         tokio::select! {
-            Some(done) = people.tasks.join_next() => people.settle(done?),
-            goes_on = wait(&hub, next, &mut changes, &mut shards, |key| matches!(key, Key::Activity(_)), &stopping) => {
-                if !goes_on {
-                    break;
-                }
+            () = stopping.cancelled() => break,
+            Some(left) = tasks.join_next() => {
+                let (person, left) = left?;
+                turns.settle(person, left);
             }
+            change = changes.next() => match change {
+                Some(Change::Rows(keys)) => notice(&hub, &keys, &mut turns).await?,
+                Some(Change::Everything) => look(&hub, &mut turns).await?,
+                None => break,
+            },
+            // What was done to the bot by people that were another's.
+            () = shards.next() => look(&hub, &mut turns).await?,
+            () = at_time(&hub, turns.next_at()) => {}
         }
     }
     // What was begun is finished; nothing new is.
-    while let Some(done) = people.tasks.join_next().await {
-        done?;
+    while let Some(left) = tasks.join_next().await {
+        left?;
     }
     Ok(())
 }
 
-/// Who is being answered, and who is to be tried again later.
-#[derive(Default)]
-struct People {
-    answered: HashSet<ConnectionId>,
-    later: HashMap<ConnectionId, Timestamp>,
-    tasks: JoinSet<(ConnectionId, Option<Timestamp>)>,
+/// Everybody who did something that is not handled has a turn.
+async fn look(hub: &Hub, turns: &mut Turns) -> Result<()> {
+    for person in queries::people_waiting(&hub.due, hub.shards.held()).await? {
+        turns.add(person);
+    }
+    Ok(())
 }
 
-impl People {
-    async fn start_tasks(&mut self, hub: &Hub) -> Result<()> {
-        let now = hub.clock.now();
-        // Whose time has come wakes nobody any more, also while there is no room for them.
-        self.later.retain(|_, at| now < *at);
-        if self.answered.len() >= CONCURRENCY {
-            return Ok(());
+/// Those who did something have a turn.
+async fn notice(hub: &Hub, keys: &[Key], turns: &mut Turns) -> Result<()> {
+    let activity = |key: &Key| if let Key::Activity(id) = key { Some(*id) } else { None };
+    let activities: Vec<ActivityId> = keys.iter().filter_map(activity).collect();
+    if !activities.is_empty() {
+        for person in queries::people_behind(&hub.due, activities).await? {
+            turns.add(person);
         }
-        for (id, row) in queries::first_activities(&hub.due, hub.shards.held(), LOOK).await? {
-            let person = row.person.connection();
-            let free = self.answered.len() < CONCURRENCY && !self.later.contains_key(&person);
-            // The shard may have been lost since the query.
-            if free && hub.shards.holds(person.shard()) && self.answered.insert(person) {
-                let hub = hub.clone();
-                self.tasks.spawn(async move { (person, work(&hub, id, &row).await) });
-            }
+    }
+    Ok(())
+}
+
+fn start_tasks(hub: &Hub, turns: &mut Turns, tasks: &mut JoinSet<(ConnectionId, Left)>) {
+    while tasks.len() < CONCURRENCY {
+        let Some((person, failures)) = turns.next() else { return };
+        if !hub.shards.holds(person.shard()) {
+            // They are looked for again if their shard comes here.
+            turns.forget(person);
+            continue;
         }
-        Ok(())
-    }
-
-    fn settle(&mut self, (person, again): (ConnectionId, Option<Timestamp>)) {
-        self.answered.remove(&person);
-        self.later.extend(again.map(|at| (person, at)));
-    }
-
-    fn next_at(&self) -> Option<Timestamp> {
-        self.later.values().min().copied()
+        let hub = hub.clone();
+        tasks.spawn(async move { (person, work(&hub, person, failures).await) });
     }
 }
 
-/// When to try again, where that is worth while.
-async fn work(hub: &Hub, id: ActivityId, row: &ActivityRow) -> Option<Timestamp> {
-    let position = match handle(hub, id, row).await {
-        Ok(Left::Handled(position)) => position,
-        Ok(Left::Until(at)) => return Some(at),
-        Err(error) => {
-            tracing::warn!(activity.id = %id, error = format!("{error:#}"), "An activity could not be handled; trying again.");
-            return Some(hub.clock.now() + AFTER_TROUBLE);
+/// Handles what the person did first, which has failed so often before.
+async fn work(hub: &Hub, person: ConnectionId, failures: u32) -> Left {
+    first_of(hub, person, failures).await.unwrap_or_else(|error| {
+        if error.is::<NotThere>() {
+            tracing::debug!(connection.id = %person, "{error}; looking again.");
+        } else {
+            let error = format!("{error:#}");
+            tracing::warn!(connection.id = %person, error, "An activity could not be handled; trying again.");
         }
+        Left::Failed(hub.clock.now() + backoff(PAUSE_FIRST, PAUSE_MAX, failures, hub.ids.as_ref()))
+    })
+}
+
+async fn first_of(hub: &Hub, person: ConnectionId, failures: u32) -> Result<Left> {
+    let Some((id, row)) = queries::first_activity(&hub.due, person).await? else { return Ok(Left::Nothing) };
+    let recorded_at = match handle::handle(hub, id, &row).await {
+        Ok(Handled::At(position)) => position,
+        Ok(Handled::NotBefore(at)) => return Ok(Left::Until(at)),
+        Err(error) if failures + 1 >= FAILURES_MAX => handle::give_up(hub, id, &row, &error).await?,
+        Err(error) => return Err(error),
     };
     // Else the same activity would be found due once more.
-    match hub.due.wait_for(position, PATIENCE).await {
-        Ok(()) => None,
-        Err(_) => Some(hub.clock.now() + AFTER_TROUBLE),
-    }
+    Ok(match hub.due.wait_for(recorded_at, PATIENCE).await {
+        Ok(()) => Left::Handled,
+        Err(_) => Left::Until(hub.clock.now() + LOOK_AGAIN),
+    })
 }

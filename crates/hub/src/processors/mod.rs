@@ -125,12 +125,6 @@ async fn wait<K: projections::Key>(
     concerns: impl Fn(&K) -> bool,
     stopping: &CancellationToken,
 ) -> bool {
-    let until = async {
-        match at {
-            Some(at) => hub.clock.sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    };
     let news = async {
         loop {
             match changes.next().await {
@@ -141,9 +135,17 @@ async fn wait<K: projections::Key>(
     };
     tokio::select! {
         () = stopping.cancelled() => false,
-        () = until => true,
+        () = at_time(hub, at) => true,
         () = shards.next() => true,
         there = news => there,
+    }
+}
+
+/// Waits until then; for ever without one.
+async fn at_time(hub: &Hub, at: Option<Timestamp>) {
+    match at {
+        Some(at) => hub.clock.sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -15,7 +15,7 @@ use projections::{Change, due::Key, due::queries};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{PAUSE, delivery};
+use super::{PAUSE, at_time, delivery};
 use crate::hub::Hub;
 
 /// What a task found about its lane when it left it.
@@ -59,13 +59,6 @@ pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
         left?;
     }
     Ok(())
-}
-
-async fn at_time(hub: &Hub, at: Option<Timestamp>) {
-    match at {
-        Some(at) => hub.clock.sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn at_instant(at: Option<Instant>) {

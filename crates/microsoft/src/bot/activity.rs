@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use domain::{ObjectId, PersonId, TenantId};
+use domain::{ObjectId, PersonId, TenantId, Timestamp};
 use serde_json::Value;
 
 use super::text;
@@ -21,6 +21,8 @@ pub struct Activity {
     /// Unique within the conversation; like all ids here 1 to 256 visible ASCII characters.
     pub id: String,
     pub kind: Kind,
+    /// When it happened, by the channel's own clock, where that can be read.
+    pub at: Option<Timestamp>,
     pub channel_id: String,
     /// Where to answer, once the token that came with the activity vouches for it.
     pub service_url: String,
@@ -128,6 +130,7 @@ impl Activity {
         let recipient = party(&json, ["recipient.id", "recipient.name", "recipient.aadObjectId"])?;
         Ok(Self {
             kind: kind(&json, &recipient.id)?,
+            at: string(&json, "timestamp")?.and_then(|text| text.parse().ok()),
             id: required_id(&json, "id")?,
             channel_id: required_id(&json, "channelId")?,
             service_url: service_url(&json)?,

@@ -162,7 +162,7 @@ async fn means(hub: &Hub, turn: &Turn, failure: &SendFailure, diagnosis: Diagnos
             None => later(DeferReason::TryLater, pause, diagnosis),
         },
         SendFailure::NotInRoster { .. } | SendFailure::ConversationGone { .. } => {
-            match lost(hub, turn, Event::BotRemoved {}).await? {
+            match lost(hub, turn, Event::BotRemoved { at: None }).await? {
                 Some(since) => park_since(hub, turn, &since, ParkReason::BotNotInstalled, diagnosis),
                 None => later(DeferReason::TryLater, pause, diagnosis),
             }

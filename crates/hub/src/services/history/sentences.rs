@@ -74,7 +74,7 @@ pub(super) fn connection(event: &connection::Event, grants: &Grants) -> Told {
         Event::ChatFound { .. } => told("The chat between the person and the bot was found."),
         Event::ChatLost { .. } => told("The chat between the person and the bot is gone."),
         Event::BotInstalled { .. } => told("The person has the bot."),
-        Event::BotRemoved {} => told("The person removed the bot."),
+        Event::BotRemoved { .. } => told("The person removed the bot."),
         Event::BotBlocked {} => told("The person does not let the bot write."),
     }
 }
