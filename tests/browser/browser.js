@@ -69,6 +69,20 @@ export function screenshot(page, name) {
   return page.screenshot({ path, fullPage: true, caret: "initial" });
 }
 
+/** Pictures of it in light and dark, on a desk and on a telephone. */
+export async function pictures(page, name) {
+  for (const [look, width, colorScheme] of [
+    ["light", 1280, "light"],
+    ["dark", 1280, "dark"],
+    ["narrow", 360, "light"],
+    ["narrow-dark", 360, "dark"],
+  ]) {
+    await page.setViewportSize({ width, height: 720 });
+    await page.emulateMedia({ colorScheme });
+    await screenshot(page, `${name}-${look}`);
+  }
+}
+
 /** Holds a page of ours to what is promised of all of them, in light and dark, on a desk and on a telephone. */
 export async function inspect(page) {
   const policy = await page.document.headerValue("content-security-policy");

@@ -26,6 +26,11 @@ export function send(account, text) {
   return api("POST", "/v1/messages", { recipient: { account }, content: { type: "text", text } });
 }
 
+/** Sends a text to a person that way: `graph` or `bot`. */
+export async function sendBy(surface, upn, text) {
+  return api("POST", "/v1/messages", { recipient: await person(upn), content: { type: "text", text }, surface });
+}
+
 /** The reference of one of the simulator's people, as the API takes it. */
 export async function person(upn) {
   const people = await json("GET", `${simulatorUrl}/control/people`, dev.control_token);

@@ -1,6 +1,6 @@
 // Each page of ours: no script, a strict policy, nothing in the console, readable for everybody, on every screen.
 import { after, before, test } from "node:test";
-import { agree, button, heading, inspect, launch, newPage, press, screenshot } from "./browser.js";
+import { agree, button, heading, inspect, launch, newPage, pictures, press, screenshot } from "./browser.js";
 import * as hub from "./hub.js";
 
 let browser;
@@ -10,19 +10,9 @@ before(async () => {
 after(() => browser?.close());
 
 test("the sign-in page is strict, and readable on every screen", async () => {
-  const signIn = await hub.invite();
-  for (const [name, width, colorScheme] of [
-    ["light", 1280, "light"],
-    ["dark", 1280, "dark"],
-    ["narrow", 360, "light"],
-    ["narrow-dark", 360, "dark"],
-  ]) {
-    const page = await newPage(browser, { viewport: { width, height: 720 }, colorScheme });
-    await page.goto(signIn.url);
-    await screenshot(page, `sign-in-${name}`);
-  }
   const page = await newPage(browser);
-  await page.goto(signIn.url);
+  await page.goto((await hub.invite()).url);
+  await pictures(page, "sign-in");
   await inspect(page);
 });
 

@@ -1,8 +1,9 @@
 // From `login` in Teams to the login panel, and both ways in from there.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { agree, button, heading, inspect, launch, newPage, screenshot } from "./browser.js";
+import { agree, button, heading, inspect, launch, newPage, pictures, screenshot } from "./browser.js";
 import * as hub from "./hub.js";
+import { login, said, say, teams } from "./teams.js";
 
 let browser;
 before(async () => {
@@ -10,53 +11,15 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** The person's Teams, with the app installed. */
-async function teams(upn) {
-  const page = await newPage(browser);
-  const { object_id } = await hub.person(upn);
-  await page.goto(`${hub.simulatorUrl}/teams/${object_id}`);
-  const install = button(page, "Install the app");
-  if (await install.isVisible()) await install.click();
-  return page;
-}
-
-async function say(page, text) {
-  await page.getByLabel("Message to the bot").fill(text);
-  await button(page, "Send").click();
-}
-
-/** Waits until the bot says this. */
-function said(page, text) {
-  return page.frameLocator("iframe").getByText(text).first().waitFor();
-}
-
-/** Types `login`, and answers where the newest card leads. */
-async function login(page, before = 0) {
-  await say(page, "login");
-  const links = page.frameLocator("iframe").locator("a[href*='/sign-in/']");
-  while ((await links.count()) <= before) await page.frameLocator("iframe").locator("body").waitFor();
-  return links.first().getAttribute("href");
-}
-
 test("the panel offers both ways, strictly, and readable on every screen", async () => {
-  const link = await login(await teams("ada@contoso.example"));
-  for (const [name, width, colorScheme] of [
-    ["light", 1280, "light"],
-    ["dark", 1280, "dark"],
-    ["narrow", 360, "light"],
-    ["narrow-dark", 360, "dark"],
-  ]) {
-    const page = await newPage(browser, { viewport: { width, height: 720 }, colorScheme });
-    await page.goto(link);
-    await screenshot(page, `panel-${name}`);
-  }
   const page = await newPage(browser);
-  await page.goto(link);
+  await page.goto(await login(await teams(browser, "ada@contoso.example")));
+  await pictures(page, "panel");
   await inspect(page);
 });
 
 test("a person comes in with Office 365, by a link that nobody else can use", async () => {
-  const chat = await teams("ada@contoso.example");
+  const chat = await teams(browser, "ada@contoso.example");
   const link = await login(chat, 1);
   const stranger = await newPage(browser);
   await stranger.goto(link);
@@ -80,7 +43,7 @@ test("a person comes in with Office 365, by a link that nobody else can use", as
 });
 
 test("another comes in by the product's password and a code typed in the chat, by the keyboard alone", async () => {
-  const chat = await teams("chiara@contoso.example");
+  const chat = await teams(browser, "chiara@contoso.example");
   const page = await newPage(browser);
   await page.goto(await login(chat));
   await page.getByLabel("User name", { exact: true }).focus();
@@ -106,7 +69,7 @@ test("another comes in by the product's password and a code typed in the chat, b
 
 test("an administrator approves for the organisation", async () => {
   const person = await newPage(browser);
-  await person.goto(await login(await teams("bruno@contoso.example")));
+  await person.goto(await login(await teams(browser, "bruno@contoso.example")));
   const page = await newPage(browser);
   await page.goto(hub.url + (await person.getByRole("link", { name: "my organisation must approve" }).getAttribute("href")));
   await heading(page, "Approve this app for your organisation");
