@@ -18,6 +18,21 @@ test("the panel offers both ways, strictly, and readable on every screen", async
   await inspect(page);
 });
 
+test("the panel speaks German to whose Teams does, and the page with the code as well", async () => {
+  const page = await newPage(browser);
+  await page.goto(await login(await teams(browser, "dmitri@contoso.example", "de-DE")));
+  await heading(page, "Mit Microsoft Teams verbinden");
+  await page.getByText(", Contoso").waitFor();
+  await pictures(page, "panel-german");
+  await inspect(page);
+  await page.getByLabel("Benutzername", { exact: true }).fill("bruno");
+  await page.getByLabel("Passwort", { exact: true }).fill("correct-horse");
+  await page.keyboard.press("Enter");
+  await heading(page, "Noch ein Schritt");
+  await screenshot(page, "panel-german-code");
+  await inspect(page);
+});
+
 test("a person comes in with Office 365, by a link that nobody else can use", async () => {
   const chat = await teams(browser, "ada@contoso.example");
   const link = await login(chat, 1);

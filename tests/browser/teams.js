@@ -5,10 +5,14 @@ import * as hub from "./hub.js";
 const chat = (page) => page.frameLocator("iframe");
 
 /** The person's Teams, with the app installed. */
-export async function teams(browser, upn) {
+export async function teams(browser, upn, locale) {
   const page = await newPage(browser);
   const { object_id } = await hub.person(upn);
   await page.goto(`${hub.simulatorUrl}/teams/${object_id}`);
+  if (locale) {
+    await page.getByLabel("Language").selectOption(locale);
+    await button(page, "Use this language").click();
+  }
   const install = button(page, "Install the app");
   if (await install.isVisible()) await install.click();
   return page;

@@ -2,6 +2,7 @@
 
 use chancery::services::sign_ins::CodeTried;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{
     World,
@@ -39,6 +40,40 @@ async fn the_panel_and_the_code_name_the_organisation_where_an_operator_did() {
         assert!(page.text.contains("Name of ada@contoso.example, &lt;i&gt;Goals &amp; Co"), "{}", page.text);
         assert!(page.text.contains(&tenant.to_string()), "{}", page.text);
     }
+}
+
+#[tokio::test]
+async fn pages_speak_the_language_of_the_persons_teams_or_else_of_the_browser() {
+    let world =
+        World::with_passwords(&[("PASSWORD__STRETCH_MINUTES", "7"), ("SIGN_IN__LINK_LIFE_MINUTES", "9")])
+            .await;
+    let mut browser = Browser::reading("en-GB,en;q=0.9");
+    let link = world.login_in(Some("de-AT"), ADA, Uuid::from_u128(1)).await;
+    let url = link.url.as_str();
+    let panel = browser.get(url).await;
+    for text in
+        ["<html lang=\"de\">", "Mit Office 365 anmelden", "meine Organisation muss genehmigen", "30 Tage"]
+    {
+        assert!(panel.text.contains(text), "{text} in {}", panel.text);
+    }
+    for _ in 0..5 {
+        let page = browser.type_password(url, "ada", "wrong").await;
+        assert!(page.text.contains("oder das Passwort ist falsch"), "{}", page.text);
+    }
+    let page = browser.type_password(url, "ada", "wrong").await;
+    assert_eq!((page.status, page.title().as_str()), (429, "Zu viele Passwörter versucht"));
+    assert!(page.text.contains("warten Sie ab dem letzten 7 Minuten"), "{}", page.text);
+
+    let english = world.login_in(Some("en-US"), BRUNO, Uuid::from_u128(2)).await;
+    let mut german = Browser::reading("de");
+    assert!(german.get(english.url.as_str()).await.text.contains("Sign in with Office 365"));
+    let french = world.login_in(Some("fr-FR"), BRUNO, Uuid::from_u128(3)).await;
+    let page = german.type_password(french.url.as_str(), "bruno", PASSWORD).await;
+    assert_eq!(page.title(), "Noch ein Schritt", "{}", page.text);
+    assert!(page.text.contains("Er gilt 9 Minuten") && page.text.contains("für 5 Versuche"), "{}", page.text);
+    let consent = format!("{}{}", world.url, panel.consent_link());
+    assert_eq!(german.get(&consent).await.title(), "Diese App für Ihre Organisation genehmigen");
+    assert_eq!(german.get(&format!("{}/sign-in/x", world.url)).await.title(), "Dieser Link geht nicht");
 }
 
 #[tokio::test]

@@ -274,5 +274,7 @@ async fn word_of_consent_that_nobody_asked_for_is_not_taken() {
     assert_eq!(admin.get(&back).await.status, 410, "a state is good for ten minutes");
     assert_eq!(world.recorded("tenant.consent-reported.v1").await, 0);
     world.advance(DAY * 31);
-    assert_eq!(admin.get(&consent).await.status, 410);
+    let late = admin.get(&consent).await;
+    assert_eq!((late.status, late.title().as_str()), (410, "That took too long"));
+    assert!(late.text.contains("good for 30 days"), "{}", late.text);
 }

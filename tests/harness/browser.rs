@@ -25,6 +25,8 @@ pub(crate) struct Browser {
     pub(crate) cookie: Option<String>,
     /// What proxies on the way say of where it is.
     pub(crate) forwarded_for: Option<&'static str>,
+    /// `Accept-Language`.
+    languages: Option<&'static str>,
 }
 
 /// What a browser was answered.
@@ -36,7 +38,12 @@ pub(crate) struct Page {
 
 impl Browser {
     pub(crate) fn new() -> Self {
-        Self { http: http(), cookie: None, forwarded_for: None }
+        Self { http: http(), cookie: None, forwarded_for: None, languages: None }
+    }
+
+    /// One that asks for these languages.
+    pub(crate) fn reading(languages: &'static str) -> Self {
+        Self { languages: Some(languages), ..Self::new() }
     }
 
     /// The same browser on new sockets.
@@ -116,6 +123,9 @@ impl Browser {
         }
         if let Some(addresses) = self.forwarded_for {
             request = request.header("x-forwarded-for", addresses);
+        }
+        if let Some(languages) = self.languages {
+            request = request.header(header::ACCEPT_LANGUAGE, languages);
         }
         let answer = request.send().await?;
         if let Some(set) = answer.headers().get(header::SET_COOKIE) {

@@ -49,6 +49,11 @@ impl World {
         self.microsoft.login_at(self.hub(), upn, activity).await
     }
 
+    /// The same in a Teams of this language.
+    pub(crate) async fn login_in(&self, locale: Option<&str>, upn: &str, activity: Uuid) -> Invitation {
+        self.microsoft.login_speaking(self.hub(), locale, upn, activity).await
+    }
+
     /// The person types a code to the bot.
     pub(crate) async fn type_code(&self, upn: &str, code: &str) -> CodeTried {
         self.type_code_in(CHAT, upn, code).await
@@ -64,11 +69,21 @@ impl World {
 impl Microsoft {
     /// The person types `login`, of which this hub is told.
     pub(crate) async fn login_at(&self, hub: &Hub, upn: &str, activity: Uuid) -> Invitation {
+        self.login_speaking(hub, None, upn, activity).await
+    }
+
+    async fn login_speaking(
+        &self,
+        hub: &Hub,
+        locale: Option<&str>,
+        upn: &str,
+        activity: Uuid,
+    ) -> Invitation {
         let chat = InChat {
             person: self.person(upn),
             conversation_id: CHAT.to_owned(),
             name: format!("Name of {upn}"),
-            locale: None,
+            locale: locale.map(str::to_owned),
             activity,
         };
         sign_ins::begin_in_chat(hub, chat).await.unwrap()

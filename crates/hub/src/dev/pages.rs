@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use domain::{AccountId, ClientId, SignInId};
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 use microsoft_simulator::Simulator;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
@@ -21,8 +21,12 @@ use super::{
     templates,
 };
 use crate::{
+    bot::catalogue::Language,
     clock::{Clock as _, MovableClock},
-    http::auth::Caller,
+    http::{
+        auth::Caller,
+        pages::{STYLE, document},
+    },
     hub::Hub,
     services::sign_ins::{self, Wish},
 };
@@ -167,20 +171,7 @@ async fn returned(State(shared): State<Shared>, Query(returned): Query<Returned>
 }
 
 pub(super) fn page(title: &str, content: &Markup) -> Response {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                link rel="stylesheet" href="/sign-in/style.css";
-                link rel="stylesheet" href="/dev/style.css";
-            }
-            body { main { (content) } }
-        }
-    };
+    let page = document(Language::English, title, &[STYLE, "/dev/style.css"], content);
     let policy =
         "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page.into_string())).into_response()

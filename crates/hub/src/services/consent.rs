@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// Approvals take their time.
-const LINK_LIFE: Duration = Duration::from_hours(30 * 24);
+pub const LINK_LIFE: Duration = Duration::from_hours(30 * 24);
 /// From the button to Microsoft and back.
-const STATE_LIFE: Duration = Duration::from_mins(10);
+pub const STATE_LIFE: Duration = Duration::from_mins(10);
 /// What our `state` begins with, to be told from that of a sign-in, which comes back to the same address.
 const MARK: &str = "consent";
 

@@ -83,8 +83,27 @@ pub enum Language {
 impl Language {
     /// The language of a locale such as `de-AT`; English where it is another one, or not known.
     pub fn of(locale: Option<&str>) -> Self {
-        let language = locale.and_then(|locale| locale.split('-').next()).unwrap_or_default();
-        if language.eq_ignore_ascii_case("de") { Self::German } else { Self::English }
+        locale.and_then(Self::named).unwrap_or(Self::English)
+    }
+
+    /// The language of a locale, if it is one of these.
+    pub fn named(locale: &str) -> Option<Self> {
+        let language = locale.split('-').next()?;
+        [Self::English, Self::German].into_iter().find(|known| language.eq_ignore_ascii_case(known.tag()))
+    }
+
+    /// The one of these that a browser likes best, by its `Accept-Language` (RFC 9110, section 12.5.4); English where it
+    /// names none of them.
+    pub fn accepted(header: &str) -> Self {
+        let weighed = header.split(',').filter_map(|wish| {
+            let (range, weight) = wish.split_once(';').unwrap_or((wish, "q=1"));
+            let weight: f32 =
+                weight.trim().strip_prefix("q=")?.parse().ok().filter(|weight| *weight > 0.0)?;
+            Some((Self::named(range.trim())?, weight))
+        });
+        // Of equals the first.
+        let best = weighed.reduce(|best, next| if next.1 > best.1 { next } else { best });
+        best.map_or(Self::English, |(language, _)| language)
     }
 
     /// As in `Accept-Language`.
@@ -172,6 +191,21 @@ mod tests {
             (None, Language::English),
         ] {
             assert_eq!(Language::of(locale), language, "{locale:?}");
+        }
+    }
+
+    #[test]
+    fn of_the_languages_that_a_browser_takes_the_best_liked_counts() {
+        for (header, language) in [
+            ("de-DE,de;q=0.9,en;q=0.8", Language::German),
+            ("en-US,en;q=0.9,de;q=0.8", Language::English),
+            ("fr-FR, fr;q=0.9, en;q=0.3, de ; q=0.5", Language::German),
+            ("fr, de;q=0", Language::English),
+            ("*", Language::English),
+            ("de;q=x, ,;q=1", Language::English),
+            ("", Language::English),
+        ] {
+            assert_eq!(Language::accepted(header), language, "{header}");
         }
     }
 

@@ -7,11 +7,10 @@ use axum::{
     response::Response,
 };
 use maud::html;
-use serde::Deserialize;
-use subtle::ConstantTimeEq as _;
 
 use super::{
-    frame::{broken, browser, comes_from_elsewhere, hash, keep, new_browser, redirect, shown},
+    Pressed,
+    frame::{Reader, browser, hash, keep, new_browser, pressed_in, redirect},
     said::Said,
 };
 use crate::{
@@ -19,32 +18,26 @@ use crate::{
     services::consent::{self, Nowhere, Returned},
 };
 
-const TITLE: &str = "Approve this app for your organisation";
-
 /// `GET /consent/{link}`: says what is asked, and changes nothing.
 pub(super) async fn open(State(hub): State<Hub>, Path(link): Path<String>, headers: HeaderMap) -> Response {
+    let reader = Reader::of(&hub, &headers);
     let page = match consent::by_link(&hub, &link) {
         Ok(page) => page,
-        Err(nowhere) => return Said::from(nowhere).page(&hub),
+        Err(nowhere) => return Said::from(nowhere).page(reader),
     };
-    let browser = browser(&headers).unwrap_or_else(|| new_browser(&hub));
+    let (words, browser) = (reader.words(), browser(&headers).unwrap_or_else(|| new_browser(&hub)));
     let content = html! {
-        h1 { (TITLE) }
-        p { "Somebody of your organisation wants to get messages in Microsoft Teams by this app, and Microsoft wants an administrator to approve it first." }
-        p { "Microsoft will ask you for these rights, for everybody of your organisation who signs in:" }
+        h1 { (words.approve) }
+        p { (words.approval_wanted) }
+        p { (words.rights) }
         ul { @for scope in &hub.config.microsoft.scopes { li { code { (scope) } } } }
         form method="post" action={ "/consent/" (link) } {
             input type="hidden" name="csrf" value=(consent::csrf(&hub, page, &browser));
-            button type="submit" { "Continue to Microsoft" }
+            button type="submit" { (words.continue_to_microsoft) }
         }
-        p.small { "Organisation " (page.tenant) ". Only an administrator of it can approve." }
+        p.small { ((words.only_administrators)(&page.tenant.to_string())) }
     };
-    keep(shown(&hub, StatusCode::OK, TITLE, &content), &browser)
-}
-
-#[derive(Deserialize)]
-pub(super) struct Pressed {
-    csrf: String,
+    keep(reader.show(StatusCode::OK, words.approve, &content), &browser)
 }
 
 /// `POST /consent/{link}`: sends the administrator to Microsoft.
@@ -54,28 +47,30 @@ pub(super) async fn ask(
     headers: HeaderMap,
     form: Result<Form<Pressed>, FormRejection>,
 ) -> Response {
-    let page = match consent::by_link(&hub, &link) {
-        Ok(page) => page,
-        Err(nowhere) => return Said::from(nowhere).page(&hub),
-    };
-    let (Some(browser), Ok(Form(pressed))) = (browser(&headers), form) else {
-        return Said::NoCookie.page(&hub);
-    };
-    let good: bool = consent::csrf(&hub, page, &browser).as_bytes().ct_eq(pressed.csrf.as_bytes()).into();
-    if !good || comes_from_elsewhere(&hub, &headers) {
-        return Said::NoCookie.page(&hub);
+    let asked = consent::by_link(&hub, &link).map_err(Said::from).and_then(|page| {
+        let token = form.ok().map(|Form(form)| form.csrf);
+        let csrf = |browser: &str| consent::csrf(&hub, page, browser);
+        Ok((page, pressed_in(&hub, &headers, token.as_deref(), csrf)?))
+    });
+    match asked {
+        Ok((page, browser)) => redirect(consent::ask(&hub, page, &hash(&browser)).as_str()),
+        Err(said) => said.page(Reader::of(&hub, &headers)),
     }
-    redirect(consent::ask(&hub, page, &hash(&browser)).as_str())
 }
 
 /// Microsoft's answer to the administrator's browser.
-pub(super) async fn returned(hub: &Hub, headers: &HeaderMap, state: &str, consented: bool) -> Response {
-    let Some(browser) = browser(headers) else { return Said::NoCookie.page(hub) };
-    match consent::returned(hub, state, &hash(&browser), consented).await {
-        Ok(Returned::Reported | Returned::Again) => Said::ConsentReported.page(hub),
-        Ok(Returned::Declined) => Said::ConsentDeclined.page(hub),
-        Ok(Returned::Nowhere(nowhere)) => Said::from(nowhere).page(hub),
-        Err(error) => broken(hub, &error),
+pub(super) async fn returned(
+    reader: Reader<'_>,
+    headers: &HeaderMap,
+    state: &str,
+    consented: bool,
+) -> Response {
+    let Some(browser) = browser(headers) else { return Said::NoCookie.page(reader) };
+    match consent::returned(reader.hub, state, &hash(&browser), consented).await {
+        Ok(Returned::Reported | Returned::Again) => Said::ConsentReported.page(reader),
+        Ok(Returned::Declined) => Said::ConsentDeclined.page(reader),
+        Ok(Returned::Nowhere(nowhere)) => Said::from(nowhere).page(reader),
+        Err(error) => reader.show_broken(&error),
     }
 }
 
@@ -83,7 +78,7 @@ impl From<Nowhere> for Said {
     fn from(nowhere: Nowhere) -> Self {
         match nowhere {
             Nowhere::NotOurs => Self::NotOurs,
-            Nowhere::Lapsed => Self::Lapsed,
+            Nowhere::Lapsed => Self::ConsentLapsed,
         }
     }
 }

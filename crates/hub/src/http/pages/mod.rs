@@ -8,13 +8,14 @@ mod consent;
 mod frame;
 mod panel;
 mod said;
+mod words;
 
 use std::net::SocketAddr;
 
 use axum::{
     Form, Router,
     extract::{ConnectInfo, Path, Query, State, rejection::FormRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -23,14 +24,12 @@ use domain::{
     SignInId,
     sign_in::{FailureReason, SignIn, Stage},
 };
-use maud::html;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use subtle::ConstantTimeEq as _;
 
 use self::{
-    frame::{broken, browser, comes_from_elsewhere, csrf, hash, keep, new_browser, redirect, shown},
-    said::{Said, failure_text},
+    frame::{Reader, browser, csrf, hash, keep, new_browser, pressed_in, redirect},
+    said::Said,
 };
 use super::address;
 use crate::{
@@ -42,6 +41,7 @@ use crate::{
         sign_ins::{self, Answer, CALLBACK, Outcome, Tried},
     },
 };
+pub use frame::{STYLE, document};
 
 /// The routes of these files.
 pub fn routes(hub: Hub) -> Router {
@@ -51,7 +51,7 @@ pub fn routes(hub: Hub) -> Router {
         .route("/sign-in/{link}/password", post(password))
         .route("/consent/{link}", get(consent::open).post(consent::ask))
         .route(CALLBACK, get(callback))
-        .route("/sign-in/style.css", get(style))
+        .route(STYLE, get(style))
         .with_state(hub)
 }
 
@@ -62,59 +62,39 @@ async fn style() -> impl IntoResponse {
 
 /// `GET /sign-in/{link}`: shows the ways in, and changes nothing.
 async fn open(State(hub): State<Hub>, Path(link): Path<String>, headers: HeaderMap) -> Response {
-    let Some(id) = sign_ins::by_link(&hub, &link) else { return Said::NotOurs.page(&hub) };
+    let reader = Reader::of(&hub, &headers);
+    let Some(id) = sign_ins::by_link(&hub, &link) else { return Said::NotOurs.page(reader) };
     let state = match hub.commands.load::<SignIn>(id).await {
         Ok(loaded) => loaded.state,
-        Err(error) => return broken(&hub, &error),
+        Err(error) => return reader.show_broken(&error),
     };
-    let known = browser(&headers);
+    let (reader, known) = (reader.in_sign_in(&state), browser(&headers));
     if let Some(said) = beyond(&hub, &state, known.as_deref()) {
-        return said.page(&hub);
+        return said.page(reader);
     }
     let browser = known.unwrap_or_else(|| new_browser(&hub));
     let token = csrf(&hub, id, &browser);
     let page = match sign_ins::shown(&hub, id, &state).await {
         Ok(Some(person)) => match sign_ins::code(&hub, id, &state) {
-            Some(code) => panel::code_page(&hub, &person, &code),
-            None => panel::panel(&hub, &state, &person, &link, &token),
+            Some(code) => panel::code_page(reader, &person, &code),
+            None => panel::panel(reader, &state, &person, &link, &token),
         },
-        Ok(None) => {
-            let content = html! {
-                h1 { "Connect Microsoft Teams" }
-                p { "Sign in with your work or school account, and messages for you will arrive in Microsoft Teams." }
-                @if let Some(why) = state.last_failure { p.note role="status" { (failure_text(why)) } }
-                form method="post" action={ "/sign-in/" (link) "/microsoft" } {
-                    input type="hidden" name="csrf" value=(token);
-                    button type="submit" { "Continue with Microsoft" }
-                }
-                p.small { "You will be asked to let this app read your profile and post messages to your chat with its bot." }
-            };
-            shown(&hub, StatusCode::OK, "Connect Microsoft Teams", &content)
-        }
-        Err(error) => return broken(&hub, &error),
+        Ok(None) => panel::for_product(reader, &state, &link, &token),
+        Err(error) => return reader.show_broken(&error),
     };
     keep(page, &browser)
 }
 
+/// What every button sends along.
 #[derive(Deserialize)]
 struct Pressed {
     csrf: String,
 }
 
-/// The sign-in and the browser of a button that was pressed where it was shown.
-fn pressed(
-    hub: &Hub,
-    link: &str,
-    headers: &HeaderMap,
-    token: Option<&str>,
-) -> Result<(SignInId, String), Said> {
-    let id = sign_ins::by_link(hub, link).ok_or(Said::NotOurs)?;
-    let (browser, token) = browser(headers).zip(token).ok_or(Said::NoCookie)?;
-    let good: bool = csrf(hub, id, &browser).as_bytes().ct_eq(token.as_bytes()).into();
-    if !good || comes_from_elsewhere(hub, headers) {
-        return Err(Said::NoCookie);
-    }
-    Ok((id, browser))
+/// Who reads what comes of a sign-in. Should it not be known now, the browser's language does as well.
+async fn reader_of<'a>(hub: &'a Hub, headers: &HeaderMap, id: SignInId) -> Reader<'a> {
+    let reader = Reader::of(hub, headers);
+    hub.commands.load::<SignIn>(id).await.map_or(reader, |loaded| reader.in_sign_in(&loaded.state))
 }
 
 /// `POST /sign-in/{link}/microsoft`: binds the sign-in to this browser and sends it to Microsoft.
@@ -124,15 +104,19 @@ async fn choose(
     headers: HeaderMap,
     form: Result<Form<Pressed>, FormRejection>,
 ) -> Response {
+    let Some(id) = sign_ins::by_link(&hub, &link) else {
+        return Said::NotOurs.page(Reader::of(&hub, &headers));
+    };
+    let reader = reader_of(&hub, &headers, id).await;
     let token = form.ok().map(|Form(form)| form.csrf);
-    let (id, browser) = match pressed(&hub, &link, &headers, token.as_deref()) {
-        Ok(pressed) => pressed,
-        Err(said) => return said.page(&hub),
+    let browser = match pressed_in(&hub, &headers, token.as_deref(), |browser| csrf(&hub, id, browser)) {
+        Ok(browser) => browser,
+        Err(said) => return said.page(reader),
     };
     match sign_ins::choose(&hub, id, hash(&browser)).await {
         Ok(url) => redirect(url.as_str()),
-        Err(Failure::Refused(refusal)) => Said::from(refusal).page(&hub),
-        Err(error) => broken(&hub, &error),
+        Err(Failure::Refused(refusal)) => Said::from(refusal).page(reader),
+        Err(error) => reader.show_broken(&error),
     }
 }
 
@@ -167,24 +151,28 @@ async fn password(
     headers: HeaderMap,
     form: Result<Form<PasswordForm>, FormRejection>,
 ) -> Response {
+    let Some(id) = sign_ins::by_link(&hub, &link) else {
+        return Said::NotOurs.page(Reader::of(&hub, &headers));
+    };
+    let reader = reader_of(&hub, &headers, id).await;
     let form = form.ok().map(|Form(form)| form);
     let token = form.as_ref().map(|form| form.csrf.as_str());
-    let (id, browser) = match pressed(&hub, &link, &headers, token) {
-        Ok(pressed) => pressed,
-        Err(said) => return said.page(&hub),
+    let browser = match pressed_in(&hub, &headers, token, |browser| csrf(&hub, id, browser)) {
+        Ok(browser) => browser,
+        Err(said) => return said.page(reader),
     };
     let again = link_of(&hub, id);
     let Some(typed) = form.and_then(PasswordForm::typed) else {
-        return Said::Failed(FailureReason::WrongPassword, again).page(&hub);
+        return Said::Failed(FailureReason::WrongPassword, again).page(reader);
     };
     let proxies = &hub.config.server.trusted_proxies;
     let address = (!proxies.is_empty()).then(|| address::network_of(peer.ip(), &headers, proxies));
     match sign_ins::try_password(&hub, id, hash(&browser), address, typed).await {
-        Ok(Tried::Failed(why @ FailureReason::TooManyAttempts)) => Said::Failed(why, again).page(&hub),
+        Ok(Tried::Failed(why @ FailureReason::TooManyAttempts)) => Said::Failed(why, again).page(reader),
         // The page is asked for anew, so that loading it again types nothing again.
         Ok(Tried::Provisional | Tried::Failed(_)) => redirect(&again),
-        Ok(Tried::Refused(refusal)) => Said::from(refusal).page(&hub),
-        Err(error) => broken(&hub, &error),
+        Ok(Tried::Refused(refusal)) => Said::from(refusal).page(reader),
+        Err(error) => reader.show_broken(&error),
     }
 }
 
@@ -201,26 +189,28 @@ struct Returned {
 
 /// `GET /sign-in/callback`: Microsoft's answer.
 async fn callback(State(hub): State<Hub>, Query(returned): Query<Returned>, headers: HeaderMap) -> Response {
+    let reader = Reader::of(&hub, &headers);
     if let Some(state) = returned.state.as_deref().filter(|state| is_state(state)) {
         let said = returned.admin_consent.is_some_and(|said| said.eq_ignore_ascii_case("true"));
-        return consent::returned(&hub, &headers, state, said && returned.error.is_none()).await;
+        return consent::returned(reader, &headers, state, said && returned.error.is_none()).await;
     }
     let Some((id, attempt)) = returned.state.as_deref().and_then(|state| sign_ins::by_state(&hub, state))
     else {
-        return Said::NotOurs.page(&hub);
+        return Said::NotOurs.page(reader);
     };
-    let Some(browser) = browser(&headers) else { return Said::NoCookie.page(&hub) };
+    let reader = reader_of(&hub, &headers, id).await;
+    let Some(browser) = browser(&headers) else { return Said::NoCookie.page(reader) };
     let answer = match (returned.code, returned.error) {
         (Some(code), None) => Answer::Code(code.into()),
         (_, Some(error)) => Answer::Error { error, aadsts: aadsts(returned.error_description.as_deref()) },
-        (None, None) => return Said::NotOurs.page(&hub),
+        (None, None) => return Said::NotOurs.page(reader),
     };
     match sign_ins::authorize(&hub, id, attempt, &hash(&browser), answer).await {
-        Ok(Outcome::Completed) => Said::Done.page(&hub),
+        Ok(Outcome::Completed) => Said::Done.page(reader),
         Ok(Outcome::Provisional { return_to }) => redirect(return_to.as_str()),
-        Ok(Outcome::Failed(why)) => Said::Failed(why, link_of(&hub, id)).page(&hub),
-        Ok(Outcome::Refused(refusal)) => Said::from(refusal).page(&hub),
-        Err(error) => broken(&hub, &error),
+        Ok(Outcome::Failed(why)) => Said::Failed(why, link_of(&hub, id)).page(reader),
+        Ok(Outcome::Refused(refusal)) => Said::from(refusal).page(reader),
+        Err(error) => reader.show_broken(&error),
     }
 }
 

@@ -1,56 +1,46 @@
-//! The login panel, which the bot's answer to `login` leads to, and the page with the code behind a password.
+//! The login panel, which the bot's answer to `login` leads to, the page with the code behind a password, and the sign-in
+//! page of a product's own link.
 //!
-//! **Invariant.** Whoever looks at it sees for whom in Teams the link was made: a link that somebody passed on shows the
-//! wrong name.
+//! **Invariant.** Whoever looks at a panel sees for whom in Teams the link was made: a link that somebody passed on shows
+//! the wrong name.
 
 use axum::{http::StatusCode, response::Response};
 use domain::sign_in::{FailureReason, Request, SignIn};
 use maud::{Markup, html};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{frame::shown, said::failure_text};
-use crate::{
-    hub::Hub,
-    services::{consent, sign_ins::Shown},
-};
-
-const TITLE: &str = "Connect Microsoft Teams";
+use super::{frame::Reader, words::Words};
+use crate::services::{consent, sign_ins::Shown};
 
 /// Both ways in, side by side.
-pub(super) fn panel(hub: &Hub, state: &SignIn, person: &Shown, link: &str, csrf: &str) -> Response {
+pub(super) fn panel(reader: Reader<'_>, state: &SignIn, person: &Shown, link: &str, csrf: &str) -> Response {
+    let (hub, words, facts) = (reader.hub, reader.words(), reader.facts());
     let page = html! {
-        (for_whom(person))
-        @if let Some(why) = state.last_failure { p.note role="alert" { (failure_text(why)) } }
+        h1 { (words.connect) }
+        p {
+            (words.for_whom.0) strong { (who(person)) } (words.for_whom.1) br;
+            (organisation(words, person))
+        }
+        @if let Some(why) = state.last_failure { p.note role="alert" { ((words.failure)(why, &facts)) } }
         div.ways {
             section aria-labelledby="office" {
                 h2 #office { "Office 365" }
-                p { "With your work or school account at Microsoft." }
-                form method="post" action={ "/sign-in/" (link) "/microsoft" } {
-                    input type="hidden" name="csrf" value=(csrf);
-                    button type="submit" { "Sign in with Office 365" }
-                }
+                p { (words.by_microsoft) }
+                (microsoft_form(link, csrf, words.sign_in_with_microsoft))
             }
-            @if person.password { (password_form(hub, state, link, csrf)) }
+            @if person.password {
+                (password_form(words, hub.config.product.name.as_deref(), state.last_failure, link, csrf))
+            }
         }
         @if let Some(by) = state.request.as_ref().and_then(Request::of_bot) {
             p.small {
-                "Does Microsoft say that an administrator has to approve? Then "
-                a href=(consent::link(hub, by.person.tenant)) { "my organisation must approve" }
-                ": pass that page on to your IT department. It is good for 30 days."
+                (words.approval.0)
+                a href=(consent::link(hub, by.person.tenant)) { (words.approval.1) }
+                ((words.approval_link)(facts.approval_link_days))
             }
         }
     };
-    framed(hub, TITLE, &page)
-}
-
-fn for_whom(person: &Shown) -> Markup {
-    html! {
-        h1 { (TITLE) }
-        p {
-            "For " strong { (who(person)) } ", who typed login in Teams" br;
-            (organisation(person))
-        }
-    }
+    reader.show(StatusCode::OK, words.connect, &page)
 }
 
 /// The name, and the organisation's where it is known.
@@ -59,57 +49,73 @@ fn who(Shown { name, organisation, .. }: &Shown) -> String {
 }
 
 /// The one thing about an organisation that nobody can make up.
-fn organisation(Shown { tenant, .. }: &Shown) -> Markup {
-    html! { span.small { "organisation " (tenant) } }
+fn organisation(words: &Words, Shown { tenant, .. }: &Shown) -> Markup {
+    html! { span.small { (words.organisation) " " (tenant) } }
 }
 
-fn password_form(hub: &Hub, state: &SignIn, link: &str, csrf: &str) -> Markup {
-    let second_factor = state.last_failure == Some(FailureReason::SecondFactorRequired);
+fn microsoft_form(link: &str, csrf: &str, button: &str) -> Markup {
+    html! {
+        form method="post" action={ "/sign-in/" (link) "/microsoft" } {
+            input type="hidden" name="csrf" value=(csrf);
+            button type="submit" { (button) }
+        }
+    }
+}
+
+fn password_form(
+    words: &Words,
+    product: Option<&str>,
+    failure: Option<FailureReason>,
+    link: &str,
+    csrf: &str,
+) -> Markup {
     html! {
         section aria-labelledby="password-way" {
-            h2 #password-way { (product(hub)) }
+            h2 #password-way { ((words.by_password)(product)) }
             form method="post" action={ "/sign-in/" (link) "/password" } {
                 input type="hidden" name="csrf" value=(csrf);
-                label for="name" { "User name" }
+                label for="name" { (words.user_name) }
                 input #name name="name" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="256" required;
-                label for="password" { "Password" }
+                label for="password" { (words.password) }
                 input #password name="password" type="password" autocomplete="current-password" maxlength="1024" required;
-                @if second_factor {
-                    label for="second-factor" { "Code of your second factor" }
+                @if failure == Some(FailureReason::SecondFactorRequired) {
+                    label for="second-factor" { (words.second_factor) }
                     input #second-factor name="second_factor" autocomplete="one-time-code" inputmode="numeric" maxlength="256" required;
                 }
-                button type="submit" { "Sign in" }
+                button type="submit" { (words.sign_in) }
             }
         }
     }
 }
 
-fn product(hub: &Hub) -> String {
-    hub.config
-        .product
-        .name
-        .as_ref()
-        .map_or_else(|| "User name and password".to_owned(), |name| format!("{name} password"))
-}
-
 /// After a right password: the code that has to be typed in the chat.
-pub(super) fn code_page(hub: &Hub, person: &Shown, code: &SecretString) -> Response {
-    let (front, back) = code.expose_secret().split_at(4);
-    let account = person.account.as_deref().unwrap_or("your account");
+pub(super) fn code_page(reader: Reader<'_>, person: &Shown, code: &SecretString) -> Response {
+    let (words, (front, back)) = (reader.words(), code.expose_secret().split_at(4));
     let page = html! {
-        h1 { "One more step" }
-        p { "Type this code to the bot, in the chat where you typed login:" }
+        h1 { (words.one_more_step) }
+        p { (words.type_the_code) }
         p.code { (front) " " (back) }
         p.note {
-            strong { "Only if you typed login as " (who(person)) }
-            ". Tell the code to nobody: whoever types it in Teams is taken for " (account) "." br;
-            (organisation(person))
+            strong { ((words.only_if)(&who(person))) }
+            ((words.tell_nobody)(person.account.as_deref())) br;
+            (organisation(words, person))
         }
-        p.small { "It is good for a few minutes and five tries. The bot then tells you that you are connected, and you can close this page." }
+        p.small { ((words.code_is_good)(&reader.facts())) }
     };
-    framed(hub, "One more step", &page)
+    reader.show(StatusCode::OK, words.one_more_step, &page)
 }
 
-fn framed(hub: &Hub, title: &str, page: &Markup) -> Response {
-    shown(hub, StatusCode::OK, title, page)
+/// The way in of who comes from the product.
+pub(super) fn for_product(reader: Reader<'_>, state: &SignIn, link: &str, csrf: &str) -> Response {
+    let words = reader.words();
+    let page = html! {
+        h1 { (words.connect) }
+        p { (words.sign_in_for_messages) }
+        @if let Some(why) = state.last_failure {
+            p.note role="status" { ((words.failure)(why, &reader.facts())) }
+        }
+        (microsoft_form(link, csrf, words.continue_with_microsoft))
+        p.small { (words.what_is_asked) }
+    };
+    reader.show(StatusCode::OK, words.connect, &page)
 }
