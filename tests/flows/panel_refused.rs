@@ -1,5 +1,7 @@
 //! Panels that are used in another way than they should be: links passed on, codes guessed, products that fail or lie.
 
+use std::time::Duration;
+
 use chancery::services::sign_ins::CodeTried;
 use serde_json::Value;
 use uuid::Uuid;
@@ -138,8 +140,61 @@ async fn a_thousand_guesses_are_five_and_the_right_password_is_let_in_when_the_s
     let page = browser.type_password(url, "ada", PASSWORD).await;
     assert_eq!(page.status, 429, "the right one is a guess like any other: {}", page.text);
 
-    world.advance(std::time::Duration::from_mins(15));
+    world.advance(Duration::from_mins(15));
     assert!(browser.type_password(url, "ada", PASSWORD).await.typed_code().is_some());
+}
+
+#[tokio::test]
+async fn a_guess_counts_for_as_long_as_a_stretch_whenever_that_begins() {
+    let world = World::with_passwords(&[("SIGN_IN__LINK_LIFE_MINUTES", "60")]).await;
+    let link = world.login(ADA).await;
+    let (url, mut browser) = (link.url.as_str(), Browser::new());
+    // A minute before the border between two stretches of a quarter of an hour.
+    let now_us = u64::try_from(world.hub().clock.now().as_micros()).unwrap();
+    world.advance(Duration::from_micros(900_000_000 - now_us % 900_000_000) + Duration::from_mins(14));
+    for _ in 0..5 {
+        assert_eq!(browser.type_password(url, "ada", "wrong").await.status, 200);
+    }
+    world.advance(Duration::from_mins(2));
+    assert_eq!(browser.type_password(url, "ada", PASSWORD).await.status, 429, "another stretch has begun");
+    world.advance(Duration::from_mins(13));
+    assert!(browser.type_password(url, "ada", PASSWORD).await.typed_code().is_some());
+}
+
+#[tokio::test]
+async fn a_product_that_was_not_reached_costs_no_try_and_one_that_was_silent_does() {
+    let endpoint = Endpoint::start().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("http://{nobody}/");
+    for (url, status, answer, counted) in [
+        (&nobody, 200, "", false),
+        (&endpoint.url, 503, "", false),
+        (&endpoint.url, 200, r#"{"result":"unavailable"}"#, false),
+        (&endpoint.url, 200, "silence", true),
+        (&endpoint.url, 500, "", true),
+    ] {
+        endpoint.answers(status, answer);
+        let world = World::with(&[
+            ("PASSWORD__KIND", "endpoint"),
+            ("PASSWORD__ENDPOINT_URL", url),
+            ("PASSWORD__ENDPOINT_SECRET", "shared"),
+            ("PASSWORD__TRIES_PER_PERSON", "2"),
+            ("PRODUCT__TIMEOUT_MS", "200"),
+        ])
+        .await;
+        let link = world.login(ADA).await;
+        let mut browser = Browser::new();
+        let mut taken = 0;
+        while browser.type_password(link.url.as_str(), "ada", "pw").await.status == 200 {
+            taken += 1;
+        }
+        assert_eq!(taken, if counted { 2 } else { 4 }, "{url} {status} {answer}");
+        assert_eq!(
+            world.recorded("attempts.made.v1").await,
+            taken * 2,
+            "each was recorded before it was asked"
+        );
+    }
 }
 
 #[tokio::test]

@@ -88,11 +88,8 @@ impl Custody {
 
     /// What a stream of tries is named by: whose they are (`kind`: `person`, `account`, …), and the stretch of time.
     pub fn name_attempts(&self, kind: &str, whose: &str, stretch: u64) -> Uuid {
-        let tag =
-            mac(&self.0.naming, &[b"attempts", kind.as_bytes(), whose.as_bytes(), &stretch.to_be_bytes()]);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&tag.as_ref()[..16]);
-        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+        let parts = [b"attempts", kind.as_bytes(), whose.as_bytes(), &stretch.to_be_bytes()];
+        as_uuid(&mac(&self.0.naming, &parts))
     }
 
     /// For finding by something personal (`purpose`: `email`, `upn`, …): `lookup-1:<64 hex digits>`.

@@ -26,7 +26,7 @@ pub struct Endpoint {
 #[derive(Debug)]
 pub struct PasswordConfig {
     pub check: PasswordCheck,
-    /// Tries are counted for so long, and then anew.
+    /// A try is counted for so long.
     pub stretch: Duration,
     pub tries_per_person: usize,
     pub tries_per_account: usize,

@@ -22,12 +22,21 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Unanswered {
-    #[error("it can't be reached, or not in time")]
+    #[error("it can't be reached")]
     Unreachable,
+    #[error("it does not answer, or not in time")]
+    Silent,
     #[error("it answers with status {0}")]
     Status(StatusCode),
     #[error("its answer is too long, broke off, or is not of the shape agreed on")]
     Unreadable,
+}
+
+impl Unanswered {
+    /// Whether the question surely changed nothing there. What was not answered in time may have been heard.
+    pub fn is_surely_unheard(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::Status(StatusCode::SERVICE_UNAVAILABLE))
+    }
 }
 
 /// How the product is asked.
@@ -127,7 +136,10 @@ impl Asking {
             .header("chancery-signature", signature(&self.key, &seconds, &body))
             .body(body.to_vec());
         // reqwest's own errors show the address; why it failed in detail helps nobody here.
-        let mut response = request.send().await.map_err(|_| Unanswered::Unreachable)?;
+        let mut response = request.send().await.map_err(|error| {
+            // The connector's errors (name, socket, TLS) come before the first byte.
+            if error.is_connect() { Unanswered::Unreachable } else { Unanswered::Silent }
+        })?;
         if response.status() != StatusCode::OK {
             return Err(Unanswered::Status(response.status()));
         }

@@ -53,10 +53,10 @@ impl Endpoint {
             Ok(Answer::Ok { account, display_name }) => Verdict::Right { account, name: shown(display_name) },
             Ok(Answer::Wrong) => Verdict::Wrong,
             Ok(Answer::SecondFactor) => Verdict::SecondFactorWanted,
-            Ok(Answer::Unavailable) => Verdict::Unavailable,
+            Ok(Answer::Unavailable) => Verdict::NotJudged,
             Err(error) => {
                 tracing::warn!("The product does not check passwords: {error}");
-                Verdict::Unavailable
+                if error.is_surely_unheard() { Verdict::NotJudged } else { Verdict::Unavailable }
             }
         }
     }

@@ -80,7 +80,7 @@ impl File {
     }
 
     pub(super) async fn check(&self, typed: Typed) -> Verdict {
-        let Ok(_turn) = self.turns.acquire().await else { return Verdict::Unavailable };
+        let Ok(_turn) = self.turns.acquire().await else { return Verdict::NotJudged };
         let path = self.path.clone();
         let checked = spawn_blocking(move || check(&path, &typed.name, &typed.password)).await;
         checked.unwrap_or(Verdict::Unavailable)
@@ -93,7 +93,7 @@ fn check(path: &Path, name: &SecretString, password: &SecretString) -> Verdict {
         Ok(entries) => entries,
         Err(error) => {
             tracing::error!("The file of passwords can't be used: {error}");
-            return Verdict::Unavailable;
+            return Verdict::NotJudged;
         }
     };
     let name = normalised(name.expose_secret());

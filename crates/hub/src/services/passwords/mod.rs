@@ -34,8 +34,10 @@ pub enum Verdict {
     /// No such account, or another password.
     Wrong,
     SecondFactorWanted,
-    /// Nobody could say: ask again later.
+    /// Nobody could say: ask again later. It may have been found right or wrong all the same.
     Unavailable,
+    /// Likewise, and nobody has looked at it.
+    NotJudged,
 }
 
 /// Who knows the passwords.
@@ -58,7 +60,7 @@ impl Passwords {
 
     pub async fn check(&self, person: PersonId, typed: Typed, now: Timestamp) -> Verdict {
         match self {
-            Self::Nobody => Verdict::Unavailable,
+            Self::Nobody => Verdict::NotJudged,
             Self::File(file) => file.check(typed).await,
             Self::Endpoint(endpoint) => endpoint.check(person, &typed, now).await,
         }

@@ -1,6 +1,7 @@
 //! The product's own password, typed on the panel.
 //!
 //! **Invariant.** A try is recorded, against every limit that it counts for, before anybody is asked whether it is right.
+//! `docs/decisions/0011-tries-at-passwords.md` says what follows from that.
 
 use std::net::IpAddr;
 
@@ -36,7 +37,7 @@ fn takes_passwords(hub: &Hub, tenant: &Tenant) -> bool {
     hub.config.password.is_on() && tenant.policy.password != Some(false)
 }
 
-/// What a try counts against: a stream, and how many it may have.
+/// What a try counts against: the stream of this stretch, and how many it may have beside those of the one before.
 struct Limit {
     stream: Uuid,
     tries_max: usize,
@@ -56,7 +57,7 @@ pub async fn try_password(
     if !takes_passwords(hub, &hub.commands.load::<Tenant>(person.tenant).await?.state) {
         return Ok(Tried::Refused(Refusal::NotOffered));
     }
-    let limits = limits(hub, person, typed.name.expose_secret(), address);
+    let limits = limits(hub, person, typed.name.expose_secret(), address).await?;
     // Whoever goes on beyond the limit leaves no more traces than up to it.
     for limit in &limits {
         let made = hub.commands.load::<Attempts>(limit.stream).await?.state.tries.len();
@@ -86,18 +87,26 @@ pub async fn try_password(
 }
 
 /// What this try counts against in the present stretch of time.
-fn limits(hub: &Hub, person: PersonId, name: &str, address: Option<IpAddr>) -> Vec<Limit> {
+async fn limits(hub: &Hub, person: PersonId, name: &str, address: Option<IpAddr>) -> Result<Vec<Limit>> {
     let config = &hub.config.password;
-    let now_us = u64::try_from(hub.clock.now().as_micros()).unwrap_or_default();
+    let now = hub.clock.now();
+    let now_us = u64::try_from(now.as_micros()).unwrap_or_default();
     let stretch_us = u64::try_from(config.stretch.as_micros()).unwrap_or(u64::MAX);
-    let limit = |kind: &str, whose: &str, tries_max| Limit {
-        stream: hub.custody.name_attempts(kind, whose, now_us / stretch_us),
-        tries_max,
+    let limit = async |kind: &str, whose: &str, tries_max: usize| {
+        let stream = |stretch| hub.custody.name_attempts(kind, whose, stretch);
+        let stretch = now_us / stretch_us;
+        let before = hub.commands.load::<Attempts>(stream(stretch.saturating_sub(1))).await?.state;
+        let tries_max = tries_max.saturating_sub(before.later_than(now - config.stretch));
+        anyhow::Ok(Limit { stream: stream(stretch), tries_max })
     };
-    let of_person = limit("person", &person.to_string(), config.tries_per_person);
-    let of_account = limit("account", &name.trim().to_lowercase(), config.tries_per_account);
-    let of_address = address.map(|at| limit("address", &at.to_string(), config.tries_per_address));
-    [of_person, of_account].into_iter().chain(of_address).collect()
+    let mut limits = vec![
+        limit("person", &person.to_string(), config.tries_per_person).await?,
+        limit("account", &name.trim().to_lowercase(), config.tries_per_account).await?,
+    ];
+    if let Some(address) = address {
+        limits.push(limit("address", &address.to_string(), config.tries_per_address).await?);
+    }
+    Ok(limits)
 }
 
 /// Counts the try, and asks whether it is right.
@@ -113,8 +122,9 @@ async fn verdict(
         return Ok(Err(FailureReason::TenantNotAdmitted));
     }
     let command_id = CommandId::new(format!("try/{}/{}", this.sign_in, this.attempt));
+    let now = hub.clock.now();
     for Limit { stream, tries_max } in limits {
-        let make = attempts::Command::Make { this, tries_max: *tries_max };
+        let make = attempts::Command::Make { this, tries_max: *tries_max, now };
         match hub.commands.execute::<Attempts>(stream, &command_id, context, make).await {
             Ok(_) => {}
             Err(Failure::Refused(attempts::Refusal::TooMany)) => {
@@ -123,12 +133,26 @@ async fn verdict(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(match hub.passwords.check(person, typed, hub.clock.now()).await {
+    Ok(match hub.passwords.check(person, typed, now).await {
         Verdict::Right { account, name } => Ok((account, name)),
         Verdict::Wrong => Err(FailureReason::WrongPassword),
         Verdict::SecondFactorWanted => Err(FailureReason::SecondFactorRequired),
         Verdict::Unavailable => Err(FailureReason::ProductUnavailable),
+        Verdict::NotJudged => {
+            give_back(hub, limits, this, context).await?;
+            Err(FailureReason::ProductUnavailable)
+        }
     })
+}
+
+/// It was no guess either, though it may have been meant as one.
+async fn give_back(hub: &Hub, limits: &[Limit], this: Try, context: &Context) -> Result<()> {
+    let command_id = CommandId::new(format!("undecided/{}/{}", this.sign_in, this.attempt));
+    for Limit { stream, tries_max } in limits {
+        let give_back = attempts::Command::GiveBack { this, most: *tries_max };
+        hub.commands.execute::<Attempts>(stream, &command_id, context, give_back).await?;
+    }
+    Ok(())
 }
 
 /// The account as it stands in events until it is known whose it is.
