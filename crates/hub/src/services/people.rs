@@ -127,12 +127,7 @@ pub async fn unlink(
     let context = Context::client(&caller.client, request.to_string()).of_tenant(person.tenant);
     let before = hub.commands.load::<Account>(account).await.map_err(anyhow::Error::from)?;
     let command_id = CommandId::new(format!("unlink/{}", before.revision.unwrap_or_default()));
-    let command = account::Command::Unlink;
-    let unlinked = match hub.commands.execute::<Account>(account, &command_id, &context, command).await {
-        Ok(done) => done.after().position,
-        Err(Failure::Refused(account::Refusal::NotLinked)) => before.position,
-        Err(error) => return Err(NotUnlinked::Trouble(error.into())),
-    };
+    let unlinked = unlink_account(hub, &context, &command_id, account).await?.unwrap_or(before.position);
     unlink_person(hub, &context, &command_id, person, unlinked).await
 }
 
@@ -164,15 +159,26 @@ pub async fn logout(hub: &Hub, person: PersonId, cause: Uuid) -> Result<LoggedOu
     }
     let mut unlinked = before.position;
     for account in accounts {
-        let command = account::Command::Unlink;
-        match hub.commands.execute::<Account>(account, &command_id, &context, command).await {
-            Ok(done) => unlinked = unlinked.max(done.after().position),
-            Err(Failure::Refused(account::Refusal::NotLinked)) => {}
-            Err(error) => return Err(NotUnlinked::Trouble(error.into())),
-        }
+        let at = unlink_account(hub, &context, &command_id, &account).await?;
+        unlinked = unlinked.max(at.unwrap_or(unlinked));
     }
     unlink_person(hub, &context, &command_id, person, unlinked).await?;
     Ok(LoggedOut::Done)
+}
+
+/// Ends the account's own link. `None` where there is none.
+async fn unlink_account(
+    hub: &Hub,
+    context: &Context,
+    command_id: &CommandId,
+    account: &AccountHash,
+) -> Result<Option<Position>, NotUnlinked> {
+    let command = account::Command::Unlink;
+    match hub.commands.execute::<Account>(account, command_id, context, command).await {
+        Ok(done) => Ok(Some(done.after().position)),
+        Err(Failure::Refused(account::Refusal::NotLinked)) => Ok(None),
+        Err(error) => Err(NotUnlinked::Trouble(error.into())),
+    }
 }
 
 /// Ends the person's link unless another account needs it. Answers the position of the last thing that was recorded.
