@@ -125,7 +125,8 @@ pub(crate) fn resent(n: u128, attempt: u32) -> lane::Event {
 /// Until `seconds` after the epoch.
 pub(crate) fn deferred(n: u128, attempt: u32, seconds: i64) -> lane::Event {
     let (message, why) = (message(n), DeferReason::Throttled);
-    lane::Event::Deferred { message, attempt, until: at(seconds), why, diagnosis: diagnosis("429") }
+    let (surface, until, diagnosis) = (None, at(seconds), diagnosis("429"));
+    lane::Event::Deferred { message, attempt, surface, until, why, diagnosis }
 }
 
 /// For want of a grant later than this one.

@@ -142,6 +142,26 @@ async fn what_is_known_not_to_have_been_said_is_said_later_and_once() {
 }
 
 #[tokio::test]
+async fn a_way_that_is_put_off_does_not_hold_up_the_other() {
+    let world = World::with_bot(&[]).await;
+    let ways = [("graph", "graph.post", "bot"), ("bot", "connector.send", "graph")];
+    for (put_off, call, other) in ways {
+        world.microsoft.fault(call, Kind::Status { status: 429, retry_after_seconds: Some(120) });
+        let waits = world.send_by(put_off, "first").await;
+        assert_eq!(world.until_message_is(&waits, "deferred").await["why"], "throttled");
+        let behind = world.send_by(put_off, "second").await;
+        let passes = world.send_by(other, "by the other way").await;
+        world.until_message_is(&passes, "delivered").await;
+        assert_eq!(world.api.message(&waits).await["status"], "deferred");
+        assert_eq!(world.api.message(&behind).await["attempts"], 0);
+        world.advance(HOUR / 4);
+        world.until_message_is(&behind, "delivered").await;
+    }
+    assert_eq!(world.microsoft.texts(ADA), ["first", "second", "by the other way"]);
+    assert_eq!(world.said(), ["by the other way", "first", "second"]);
+}
+
+#[tokio::test]
 async fn a_refused_token_is_asked_for_anew_once_and_a_refused_bot_is_the_hubs_own_trouble() {
     let world = World::with_bot(&[]).await;
     world.microsoft.fault("connector.send", Kind::Connector(Complaint::BotNotRegistered));

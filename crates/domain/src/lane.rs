@@ -106,6 +106,7 @@ pub enum Outcome {
         provider_request_id: Option<String>,
     },
     Deferred {
+        surface: Surface,
         until: Timestamp,
         why: DeferReason,
         diagnosis: Diagnosis,
@@ -171,7 +172,16 @@ pub enum Event {
         provider_request_id: Option<String>,
     },
     #[serde(rename = "lane.deferred.v1")]
-    Deferred { message: MessageId, attempt: u32, until: Timestamp, why: DeferReason, diagnosis: Diagnosis },
+    Deferred {
+        message: MessageId,
+        attempt: u32,
+        /// The way that waits, with all that go it; Graph where nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        surface: Option<Surface>,
+        until: Timestamp,
+        why: DeferReason,
+        diagnosis: Diagnosis,
+    },
     #[serde(rename = "lane.unknown.v1")]
     Unknown { message: MessageId, attempt: u32, diagnosis: Diagnosis },
     #[serde(rename = "lane.resent.v1")]
@@ -259,8 +269,9 @@ impl Outcome {
             Self::Delivered { chat_id, provider_message_id, provider_request_id } => {
                 vec![Event::Delivered { message, attempt, chat_id, provider_message_id, provider_request_id }]
             }
-            Self::Deferred { until, why, diagnosis } => {
-                vec![Event::Deferred { message, attempt, until, why, diagnosis }]
+            Self::Deferred { surface, until, why, diagnosis } => {
+                let surface = Some(surface);
+                vec![Event::Deferred { message, attempt, surface, until, why, diagnosis }]
             }
             Self::Unknown { resend, diagnosis } => {
                 let unknown = Event::Unknown { message, attempt, diagnosis };

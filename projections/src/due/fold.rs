@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    MessageId, SurfaceChoice, Timestamp, activity,
+    MessageId, Surface, SurfaceChoice, Timestamp, activity,
     connection::{self, Status},
     lane::{self, Open},
     sign_in::{self, FailureReason},
     tenant,
 };
 
-use super::{ActivityRow, ConnectionRow, ConsentRow, Event, LaneRow, MessageRow, SignInRow, opens_bot};
+use super::{
+    ActivityRow, ConnectionRow, ConsentRow, Deferral, Event, LaneRow, MessageRow, SignInRow, opens_bot,
+};
 
 pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow> {
     match event {
@@ -19,13 +21,12 @@ pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow
                 person: *person,
                 lane_revision: None,
                 pending: 0,
-                not_before: None,
                 open: None,
                 parked: BTreeMap::new(),
+                deferred: BTreeMap::new(),
                 bot_opened: None,
                 again: BTreeSet::new(),
                 arrived: false,
-                deferrals: 0,
                 resumed_at: None,
             });
             row.pending += 1;
@@ -60,7 +61,6 @@ fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
                 hub: *hub,
                 timeout_ms: *timeout_ms,
             });
-            row.not_before = None;
         }
         // Word that an unknown one arrived after all concludes nothing, unless it was to go again.
         lane::Event::Delivered { message, attempt, .. } if !open(&row, message, attempt) => {
@@ -78,19 +78,18 @@ fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
             row.pending += 1;
             row.again.insert(*message);
         }
-        lane::Event::Deferred { until, .. } => {
+        lane::Event::Deferred { surface, until, .. } => {
             (row.open, row.arrived) = (None, false);
-            row.not_before = Some(*until);
-            row.deferrals += 1;
+            let deferral = row.deferred.entry(surface.unwrap_or(Surface::Graph)).or_default();
+            *deferral = Deferral { until: *until, times: deferral.times + 1 };
         }
         lane::Event::Parked { parked, .. } => {
             (row.open, row.arrived) = (None, false);
-            (row.not_before, row.deferrals) = (None, 0);
+            row.deferred.remove(&parked.surface);
             row.parked.insert(parked.surface, parked.clone());
         }
         lane::Event::Resumed { surface } => {
             row.parked.remove(surface);
-            row.deferrals = 0;
             row.resumed_at = Some(at);
         }
     }

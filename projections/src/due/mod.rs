@@ -99,11 +99,13 @@ pub struct LaneRow {
     pub lane_revision: Option<u64>,
     /// Messages accepted and not concluded.
     pub pending: u64,
-    pub not_before: Option<Timestamp>,
     pub open: Option<Open>,
     /// The ways out that are closed until something happens.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parked: BTreeMap<Surface, Parked>,
+    /// The ways out that are put off, until something was delivered or decided by them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deferred: BTreeMap<Surface, Deferral>,
     /// The newest revision of the connection by which the bot may write again: it was installed, or the person linked. Of
     /// what was recorded since the lane had its first message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,12 +116,17 @@ pub struct LaneRow {
     /// The open one is known to have arrived by an earlier attempt; it is no longer among the pending.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub arrived: bool,
-    /// Times in a row that the message at the head was put off, for the back-off.
-    #[serde(default)]
-    pub deferrals: u32,
     /// When a way out of the lane was last parked no longer; what waited then is not too old before its time has passed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<Timestamp>,
+}
+
+/// A way out of a lane is put off.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Deferral {
+    pub until: Timestamp,
+    /// So often in a row, for the back-off.
+    pub times: u32,
 }
 
 /// A message that is not concluded. What it says is read from its own stream when its turn comes.
@@ -177,14 +184,14 @@ pub struct ConsentRow {
 }
 
 impl Projection for Due {
-    const NAME: &'static str = "due.v4";
+    const NAME: &'static str = "due.v5";
     /// The outbox waits for what others recorded to be here.
     const PAUSE: Duration = Duration::from_millis(5);
     const TABLES: &'static [Table] = &[
         Table {
             name: "lanes",
             // When to look at the lane; NULL when there is nothing to do before something else happens.
-            // And, where ways out are closed: which, in bits, and the grant that was of no use to Graph.
+            // And, where ways out are closed or put off: which, in bits, and the grant that was of no use to Graph.
             columns: &["ready_us INTEGER", "open INTEGER NOT NULL", "closed INTEGER", "parked_grant INTEGER"],
             fixed: 0,
             by_age: false,
@@ -339,13 +346,14 @@ impl LaneRow {
     pub fn ready_at(&self) -> Option<Timestamp> {
         if self.pending == 0 || self.open.is_some() {
             None
-        } else if self.parked.is_empty() {
-            Some(self.not_before.unwrap_or_default())
+        } else if self.parked.is_empty() && self.deferred.is_empty()
+            || self.parked.values().any(|parked| self.was_opened(parked))
+        {
+            Some(Timestamp::default())
         } else {
             // What may go another way is found by the ways of the messages; see `queries::ready_lanes`.
-            let opened = self.parked.values().any(|parked| self.was_opened(parked));
-            let look = self.parked.values().filter_map(|parked| parked.look_again_at).min();
-            if opened { Some(Timestamp::default()) } else { look }
+            let looks = self.parked.values().filter_map(|parked| parked.look_again_at);
+            looks.chain(self.deferred.values().map(|deferral| deferral.until)).min()
         }
     }
 
@@ -360,6 +368,11 @@ impl LaneRow {
         })
     }
 
+    /// Whether this way out is put off at `now`.
+    pub fn is_deferred(&self, way: Surface, now: Timestamp) -> bool {
+        self.deferred.get(&way).is_some_and(|deferral| deferral.until > now)
+    }
+
     /// Whether the bot may write again since it was of no use.
     fn was_opened(&self, parked: &Parked) -> bool {
         parked.surface == Surface::Bot && self.bot_opened > parked.connection_revision
@@ -370,16 +383,17 @@ impl LaneRow {
         self.parked.get(&Surface::Graph).filter(|_| self.pending > 0)
     }
 
-    /// The ways out that are closed, in bits, if any.
+    /// The ways out that are closed or put off, in bits, if any.
     fn closed(&self) -> Option<i64> {
-        let closed = bits(|way| self.parked.contains_key(&way));
+        let closed = bits(|way| self.parked.contains_key(&way) || self.deferred.contains_key(&way));
         (closed != 0 && self.pending > 0).then_some(closed)
     }
 
     /// Nothing more is to be done for the message.
     fn conclude(&mut self, message: MessageId) {
-        self.open = None;
-        self.deferrals = 0;
+        if let Some(open) = self.open.take() {
+            self.deferred.remove(&open.surface);
+        }
         if !std::mem::take(&mut self.arrived) {
             self.pending = self.pending.saturating_sub(1);
             self.again.remove(&message);

@@ -3,23 +3,25 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use anyhow::Result;
-use domain::{ActivityId, ConnectionId, MessageId, ShardId, SignInId, Surface, TenantId, Timestamp};
+use domain::{
+    ActivityId, ConnectionId, MessageId, ShardId, SignInId, Surface, SurfaceChoice, TenantId, Timestamp,
+};
 
 use super::{ActivityRow, ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
-use crate::{ReadModel, Reader, ways::bits};
+use crate::{ReadModel, Reader};
 
 /// Messages at a lane's head that are read together.
 pub const HEAD_MAX: usize = 16;
 
-/// The first messages of a lane that may go one of the open ways (in bits, like [`ways`](crate::ways)). Those of each choice
-/// lie in their order and are merged as they are read, so that those which have to wait, however many, are not looked at.
-pub(super) const HEAD: &str =
-    "SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 1 AND ?2 & 1
-    UNION ALL SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 2 AND ?2 & 2
-    UNION ALL SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 3 AND ?2 & 3
-    ORDER BY position LIMIT ?3";
+/// The first messages of a lane, of those by Graph, by the bot and by whichever will do as far as the parameters say that they
+/// go. They lie in their order and are merged as they are read, so that those which wait, however many, are not looked at.
+pub(super) const HEAD: &str = "SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 1 AND ?3
+    UNION ALL SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 2 AND ?4
+    UNION ALL SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 3 AND ?5
+    ORDER BY position LIMIT ?2";
 
-/// Lanes that are ready by themselves, by a later grant, and by a message that may go a way which is open.
+/// Lanes that are ready by themselves, by a later grant, and by a message that may go a way which is neither closed nor
+/// put off (or looks so: what may go either way still waits while the first of them is put off).
 pub(super) const READY: &str = "SELECT key, ready_us FROM lanes WHERE ready_us NOT NULL
     UNION ALL SELECT lanes.key, 0 FROM lanes JOIN connections USING (key)
       WHERE parked_grant NOT NULL AND grant_number > parked_grant AND NOT open
@@ -32,17 +34,21 @@ pub(super) const READY: &str = "SELECT key, ready_us FROM lanes WHERE ready_us N
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
     pub row: LaneRow,
-    /// Those that may go a way that is open, in their order, [`HEAD_MAX`] at most.
+    /// Those whose way is open and not put off, in their order, [`HEAD_MAX`] at most.
     pub messages: VecDeque<(MessageId, MessageRow)>,
     /// The ways that are closed.
     pub closed: BTreeSet<Surface>,
+    /// The ways that are put off: what would go one of them waits, and goes no other.
+    pub deferred: BTreeSet<Surface>,
 }
 
 impl Head {
-    /// When to look whether a way that is closed has opened; `None` where somebody tells.
+    /// When to look whether a way has opened, or its time has come; `None` where somebody tells.
     pub fn look_again_at(&self) -> Option<Timestamp> {
         let closed = self.row.parked.iter().filter(|(way, _)| self.closed.contains(way));
-        closed.filter_map(|(_, parked)| parked.look_again_at).min()
+        let deferred = self.row.deferred.iter().filter(|(way, _)| self.deferred.contains(way));
+        let untils = deferred.map(|(_, deferral)| deferral.until);
+        closed.filter_map(|(_, parked)| parked.look_again_at).chain(untils).min()
     }
 }
 
@@ -67,14 +73,20 @@ pub fn head(due: &ReadModel<Due>, lane: ConnectionId, now: Timestamp) -> Result<
     due.look(|reader| {
         let Some(Row::Lane(row)) = reader.get(&Key::Lane(lane))? else { return Ok(None) };
         let closed = closed_ways(reader, lane, &row, now)?;
-        let open = bits(|way| !closed.contains(&way));
-        let found = reader.select(1, HEAD, (lane.to_string(), open, HEAD_MAX.cast_signed()))?;
+        let deferred = Surface::ALL.into_iter().filter(|way| row.is_deferred(*way, now)).collect();
+        let goes = |choice: SurfaceChoice| {
+            let way = choice.open_way(|way| closed.contains(&way));
+            way.is_some_and(|way| !row.is_deferred(way, now))
+        };
+        let [graph, bot, either] = [SurfaceChoice::Graph, SurfaceChoice::Bot, SurfaceChoice::Auto].map(goes);
+        let params = (lane.to_string(), HEAD_MAX.cast_signed(), graph, bot, either);
+        let found = reader.select(1, HEAD, params)?;
         let message = |found| match found {
             (Key::Message(id), Row::Message(message)) => Some((id, message)),
             _ => None,
         };
         let messages = found.into_iter().filter_map(message).collect();
-        Ok(Some(Head { row, messages, closed }))
+        Ok(Some(Head { row, messages, closed, deferred }))
     })
 }
 

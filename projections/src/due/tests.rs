@@ -39,10 +39,10 @@ async fn lane(events: &[lane::Event]) -> LaneRow {
     lane_row(&rows_of::<Due>(&lane_of_two(events)).await)
 }
 
-/// The lane's head, as its task sees it.
+/// The lane's head, as its task sees it once what was put off has come due.
 async fn head(events: &[lane::Event]) -> (u64, Option<(MessageId, u32)>) {
     let open = open_for_reading::<Due>(&lane_of_two(events)).await;
-    let head = queries::head(&open.model, person(1).connection(), at(2)).unwrap().expect("a lane");
+    let head = queries::head(&open.model, person(1).connection(), at(60)).unwrap().expect("a lane");
     (head.row.pending, head.messages.front().map(|(id, row)| (*id, row.attempts)))
 }
 
@@ -408,7 +408,12 @@ impl Walk {
             0 | 1 => Self::delivered(),
             2 => Outcome::Unknown { resend: None, diagnosis: diagnosis() },
             3 => Outcome::Unknown { resend: Some(Surface::Graph), diagnosis: diagnosis() },
-            4 => Outcome::Deferred { until: at(60), why: lane::DeferReason::NotSent, diagnosis: diagnosis() },
+            4 => Outcome::Deferred {
+                surface: Surface::Graph,
+                until: at(60),
+                why: lane::DeferReason::NotSent,
+                diagnosis: diagnosis(),
+            },
             5 => Outcome::Rejected { why: RejectReason::TooLarge, diagnosis: diagnosis() },
             _ => {
                 let lane::Event::Parked { parked, diagnosis, .. } = parked(1, 1, 1) else { unreachable!() };

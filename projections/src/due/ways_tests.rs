@@ -52,6 +52,46 @@ async fn what_may_go_another_way_passes_by_what_waits() {
     assert_eq!(head(&rest).await, (vec![], false));
 }
 
+fn started_by(way: Surface, n: u128) -> lane::Event {
+    let mut started = started(n, 1);
+    if let lane::Event::DeliveryStarted { surface, .. } = &mut started {
+        *surface = way;
+    }
+    started
+}
+
+async fn lane_row(events: Vec<lane::Event>) -> LaneRow {
+    match rows_of::<Due>(&with(&events)).await.remove(&Key::Lane(person(1).connection())) {
+        Some(Row::Lane(row)) => row,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// This way is put off for a minute by this message's attempt.
+fn put_off(way: Surface, n: u128) -> [lane::Event; 2] {
+    let (message, attempt, why) = (message(n), 1, lane::DeferReason::Throttled);
+    let (surface, until, diagnosis) = (Some(way), at(60), diagnosis("429"));
+    [started_by(way, n), lane::Event::Deferred { message, attempt, surface, until, why, diagnosis }]
+}
+
+#[tokio::test]
+async fn a_way_that_is_put_off_holds_up_what_goes_it_and_nothing_else() {
+    let [graph, bot, auto] = [message(1), message(2), message(3)];
+    let [by_graph, by_bot] = [put_off(Surface::Graph, 1), put_off(Surface::Bot, 2)];
+    assert_eq!(head(&by_graph).await, (vec![bot], true), "what may go either way waits with the others");
+    assert_eq!(head(&by_bot).await, (vec![graph, auto], true));
+    assert_eq!(head(&[by_graph.clone(), by_bot.clone()].concat()).await, (vec![], true));
+    let closed = [vec![parked(1, 0, 1)], by_bot.to_vec()].concat();
+    assert_eq!(head(&closed).await, (vec![], true), "Graph is closed, and the bot put off");
+
+    let rest = [started_by(Surface::Bot, 2), delivered(2, 1)];
+    let row = lane_row([&by_graph[..], &by_graph, &rest].concat()).await;
+    let deferral = Deferral { until: at(60), times: 2 };
+    assert_eq!(row.deferred, BTreeMap::from([(Surface::Graph, deferral)]), "a delivery ends its own way's");
+    let row = lane_row([&by_graph[..], &[started(1, 2), delivered(1, 2)]].concat()).await;
+    assert_eq!(row.deferred, BTreeMap::new());
+}
+
 #[tokio::test]
 async fn what_perhaps_arrived_one_way_goes_no_other() {
     let surface = Some(Surface::Bot);
@@ -75,18 +115,23 @@ async fn waiting(messages: u128) -> Rows<Due> {
 
 #[tokio::test]
 async fn what_waits_costs_nothing_to_pass_by() {
-    let (lane, bot) = (person(1).connection().to_string(), bits(|way| way == Surface::Bot));
-    let head = async |messages| cost_of::<Due>(waiting(messages).await, queries::HEAD, (&lane, bot, 16));
+    let lane = person(1).connection().to_string();
+    let head = async |messages| {
+        let by_bot = (&lane, 16, false, true, true);
+        cost_of::<Due>(waiting(messages).await, queries::HEAD, by_bot)
+    };
     let ready = async |messages| cost_of::<Due>(waiting(messages).await, queries::READY, []);
     assert_eq!(head(50_000).await, head(10).await);
     assert_eq!(ready(50_000).await, ready(10).await);
-    assert_eq!(head(10).await.0, 1);
-    assert_eq!(ready(10).await.0, 1);
+    assert_eq!((head(10).await.0, ready(10).await.0), (1, 1));
 }
 
 #[tokio::test]
 async fn of_a_long_lane_only_the_head_is_read() {
-    let (lane, both) = (person(1).connection().to_string(), bits(|_| true));
-    let head = async |messages| cost_of::<Due>(waiting(messages).await, queries::HEAD, (&lane, both, 16));
+    let lane = person(1).connection().to_string();
+    let head = async |messages| {
+        let all = (&lane, 16, true, true, true);
+        cost_of::<Due>(waiting(messages).await, queries::HEAD, all)
+    };
     assert_eq!(head(50_000).await, head(100).await);
 }

@@ -142,8 +142,13 @@ async fn outcome(hub: &Hub, turn: &Turn, ready: &Ready<'_>, sent: Result<Sent, S
 /// What a failure means that left no doubt behind: nothing was said.
 async fn means(hub: &Hub, turn: &Turn, failure: &SendFailure, diagnosis: Diagnosis) -> Result<Outcome> {
     let delivery = &hub.config.delivery;
-    let pause = backoff(delivery.backoff_first, delivery.backoff_max, turn.row.deferrals, hub.ids.as_ref());
-    let later = |why, pause, diagnosis| Outcome::Deferred { until: hub.clock.now() + pause, why, diagnosis };
+    let pause = backoff(delivery.backoff_first, delivery.backoff_max, turn.deferrals(), hub.ids.as_ref());
+    let later = |why, pause, diagnosis| Outcome::Deferred {
+        surface: turn.way,
+        until: hub.clock.now() + pause,
+        why,
+        diagnosis,
+    };
     Ok(match failure {
         SendFailure::Throttled { retry_after, .. } => {
             later(DeferReason::Throttled, retry_after.unwrap_or(pause), diagnosis)

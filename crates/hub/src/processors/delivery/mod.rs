@@ -71,6 +71,11 @@ impl Turn {
         now >= self.accepted.expires_at && !parked && !resumed_lately
     }
 
+    /// How often in a row its way was put off.
+    fn deferrals(&self) -> u32 {
+        self.row.deferred.get(&self.way).map_or(0, |deferral| deferral.times)
+    }
+
     /// Said with whatever is done next in a lane whose way out was parked.
     fn resumed(&self) -> Option<Event> {
         self.row.parked.contains_key(&self.way).then_some(Event::Resumed { surface: self.way })
@@ -113,9 +118,6 @@ pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
 
 /// Whose turn it is, if it is anybody's now.
 async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<Turn, Left>> {
-    if let Some(at) = head.row.not_before.filter(|at| *at > hub.clock.now()) {
-        return Ok(Err(Left::At(at)));
-    }
     let next = head.messages.pop_front().and_then(|(message, row)| {
         let way = row.surface.open_way(|way| head.closed.contains(&way))?;
         Some((message, row, way))
@@ -229,7 +231,8 @@ async fn post(
 async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, why: &impl Display) -> Result<Option<LaneRow>> {
     tracing::error!(lane.id = %turn.lane, error = %why, "The store did not say in time whether a delivery may begin.");
     let until = hub.clock.now() + hub.config.delivery.backoff_first;
-    let outcome = Outcome::Deferred { until, why: DeferReason::NotSent, diagnosis: Diagnosis::default() };
+    let (surface, why) = (turn.way, DeferReason::NotSent);
+    let outcome = Outcome::Deferred { surface, until, why, diagnosis: Diagnosis::default() };
     conclude_at_last(hub, turn.lane, &turn.context(), turn.message, attempt, outcome).await?;
     Ok(None)
 }

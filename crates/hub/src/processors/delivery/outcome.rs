@@ -66,7 +66,7 @@ pub(super) fn settled(hub: &Hub, turn: &Turn, meant: Result<Outcome>, diagnosis:
         );
         // The next attempt is answered the same, and finds it out again.
         let until = hub.clock.now() + hub.config.delivery.backoff_first;
-        Outcome::Deferred { until, why: DeferReason::TryLater, diagnosis }
+        Outcome::Deferred { surface: turn.way, until, why: DeferReason::TryLater, diagnosis }
     });
     match meant {
         // Being throttled, or not getting through at all, says nothing about the message: only its age ends that.
@@ -107,8 +107,13 @@ pub(super) async fn means(
 ) -> Result<Outcome> {
     let diagnosis = Diagnosis::from(failure.diagnosis());
     let delivery = &hub.config.delivery;
-    let pause = backoff(delivery.backoff_first, delivery.backoff_max, turn.row.deferrals, hub.ids.as_ref());
-    let later = |why, pause, diagnosis| Outcome::Deferred { until: hub.clock.now() + pause, why, diagnosis };
+    let pause = backoff(delivery.backoff_first, delivery.backoff_max, turn.deferrals(), hub.ids.as_ref());
+    let later = |why, pause, diagnosis| Outcome::Deferred {
+        surface: turn.way,
+        until: hub.clock.now() + pause,
+        why,
+        diagnosis,
+    };
     Ok(match failure {
         Failure::Throttled { retry_after, .. } => {
             later(DeferReason::Throttled, retry_after.unwrap_or(pause), diagnosis)
@@ -127,7 +132,7 @@ pub(super) async fn means(
                 Some(Fresh::Token { .. } | Fresh::Broken(_)) => hub.clock.now(),
                 None => hub.clock.now() + pause,
             };
-            Outcome::Deferred { until, why: DeferReason::TryLater, diagnosis }
+            Outcome::Deferred { surface: turn.way, until, why: DeferReason::TryLater, diagnosis }
         }
         Failure::ReauthorizationRequired { .. } => {
             let (why, person) = (ReauthorizationReason::ClaimsChallenge, turn.accepted.person);

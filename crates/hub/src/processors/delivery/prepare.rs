@@ -122,7 +122,7 @@ async fn by_graph(hub: &Hub, turn: &Turn) -> Result<Found<ByGraph>> {
         }
         Fresh::Later { until, diagnosis } => {
             let why = DeferReason::TokenUnavailable;
-            return Ok(Found::Decided(Outcome::Deferred { until, why, diagnosis }));
+            return Ok(Found::Decided(Outcome::Deferred { surface: turn.way, until, why, diagnosis }));
         }
     };
     match breakers::permission(hub, tenant, Surface::Graph, &turn.tenant) {

@@ -92,7 +92,7 @@ pub(super) fn lane(event: &lane::Event, grants: &Grants) -> Told {
             Told { grant: *grant, generation: *generation, ..sent(*message, *attempt, text) }
         }
         Event::Delivered { message, attempt, .. } => sent(*message, *attempt, "The message was delivered."),
-        Event::Deferred { message, attempt, until, why, diagnosis } => {
+        Event::Deferred { message, attempt, until, why, diagnosis, .. } => {
             let text = format!("The message waits until {until}: {}.", word(why));
             because(sent(*message, *attempt, text), diagnosis)
         }
