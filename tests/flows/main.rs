@@ -15,6 +15,7 @@ mod inbox;
 mod input;
 mod intake;
 mod leaks;
+mod notices;
 mod panel;
 mod panel_refused;
 mod sign_ins;

@@ -28,6 +28,8 @@ pub(crate) enum Way {
     RefuseOnce,
     /// It was recorded, but the answer was lost.
     LoseAnswerOnce,
+    /// The same, also when that very append is repeated, until who appends has to give up.
+    LoseAnswers,
 }
 
 /// Counts appends, and fails at one of them.
@@ -38,13 +40,23 @@ pub(crate) struct Faltering {
     prefix: &'static str,
     /// Appends to go until it fails.
     left: AtomicUsize,
+    /// Repeats to go whose answers are lost as well.
+    repeats: AtomicUsize,
     /// Set once it stopped: from then on no append is answered.
     pub(crate) stopped: CancellationToken,
 }
 
 impl Faltering {
     pub(crate) fn new(inner: Arc<dyn Keeping>, way: Way, at: usize) -> Self {
-        Self { inner, way, prefix: "", left: AtomicUsize::new(at), stopped: CancellationToken::new() }
+        let repeats = AtomicUsize::new(if way == Way::LoseAnswers { 5 } else { 0 });
+        Self {
+            inner,
+            way,
+            prefix: "",
+            left: AtomicUsize::new(at),
+            repeats,
+            stopped: CancellationToken::new(),
+        }
     }
 
     /// Fails at the next append to a stream that begins so.
@@ -72,7 +84,10 @@ impl Faltering {
         }
         let count_down = |left: usize| left.checked_sub(1);
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down);
-        (left == Ok(1)).then_some(self.way)
+        let repeated = || {
+            left.is_err() && self.repeats.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down).is_ok()
+        };
+        (left == Ok(1) || repeated()).then_some(self.way)
     }
 
     async fn stop<T>(&self) -> T {
@@ -105,7 +120,7 @@ impl EventStore for Faltering {
                 self.inner.append(stream, expected, events).await?;
                 self.stop().await
             }
-            Some(Way::LoseAnswerOnce) => {
+            Some(Way::LoseAnswerOnce | Way::LoseAnswers) => {
                 self.inner.append(stream, expected, events).await?;
                 Err(StoreError::Uncertain("the answer was lost".into()))
             }

@@ -1,10 +1,19 @@
 //! What Teams tells several hubs of is received once, and answered once.
 
+use chancery::bot::{
+    catalogue::Notice,
+    notices::{self, Told},
+};
 use futures_util::future::join_all;
 use microsoft_simulator::activities::Act;
 use reqwest::Method;
+use uuid::Uuid;
 
-use crate::harness::{cluster::Cluster, log::count, microsoft::ADA};
+use crate::harness::{
+    cluster::{Cluster, until},
+    log::{count, read},
+    microsoft::{ADA, HOUR},
+};
 
 #[tokio::test]
 async fn the_same_activity_ten_times_at_once_at_two_hubs_is_answered_once() {
@@ -26,5 +35,58 @@ async fn the_same_activity_ten_times_at_once_at_two_hubs_is_answered_once() {
     for name in ["activity.received.v1", "notice.started.v1", "notice.sent.v1"] {
         assert_eq!(count(&log.events, name), 1, "{name}");
     }
+    assert_eq!(cluster.microsoft.heard(ADA).len(), 1);
+}
+
+/// Two hubs, and Ada with the bot.
+async fn with_ada(overrides: &[(&str, &str)]) -> Cluster {
+    let cluster = Cluster::start(2, 0, overrides).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.microsoft.listen(&cluster.hubs[0].url);
+    assert_eq!(cluster.microsoft.say(ADA, "help").await, 200);
+    cluster.log().until("she is met", |log| log.count("activity.handled.v1") == 1).await;
+    cluster
+}
+
+/// One of the hubs tells Ada that there is word of consent.
+async fn tell(cluster: &Cluster, hub: usize) -> Told {
+    let ada = cluster.microsoft.person(ADA);
+    notices::tell(&cluster.hubs[hub].hub, ada, Uuid::from_u128(1), &Notice::ConsentReported).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_another_hub_is_saying_is_left_to_it_for_its_time_whatever_the_clock_says() {
+    let cluster = with_ada(&[]).await;
+    let (line, clock) = (&cluster.hubs[0].line, &cluster.hubs[1].clock);
+    line.hold_up_after("notice.started.v1");
+    let others = async {
+        line.held_up().await;
+        assert!(matches!(tell(&cluster, 1).await, Told::Later(_)));
+        clock.advance(5 * HOUR);
+        assert!(matches!(tell(&cluster, 1).await, Told::Later(_)));
+        assert!(line.let_go());
+    };
+    let (told, ()) = tokio::join!(tell(&cluster, 0), others);
+    assert_eq!((told, tell(&cluster, 1).await), (Told::Said, Told::Before));
+    let events = read(cluster.store.as_ref()).await;
+    assert_eq!((count(&events, "notice.sent.v1"), count(&events, "notice.unknown.v1")), (2, 0));
+}
+
+#[tokio::test]
+async fn what_another_hub_began_and_did_not_end_in_its_time_is_unknown_and_not_said_by_anybody() {
+    let cluster =
+        with_ada(&[("OUTBOUND__REQUEST_TIMEOUT_MS", "1000"), ("OUTBOUND__CONNECT_TIMEOUT_MS", "500")]).await;
+    let line = &cluster.hubs[0].line;
+    line.hold_up_after("notice.started.v1");
+    let others = async {
+        line.held_up().await;
+        let judged = until(async || tell(&cluster, 1).await == Told::Before).await;
+        assert!(judged, "the other hub waits for ever");
+        assert!(line.let_go());
+    };
+    let (told, ()) = tokio::join!(tell(&cluster, 0), others);
+    assert_eq!(told, Told::Unsaid, "it comes too late");
+    let events = read(cluster.store.as_ref()).await;
+    assert_eq!((count(&events, "notice.unknown.v1"), count(&events, "notice.failed.v1")), (1, 0));
     assert_eq!(cluster.microsoft.heard(ADA).len(), 1);
 }

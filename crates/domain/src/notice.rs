@@ -10,9 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Aggregate, HubId, PersonId, Timestamp, diagnosis::Diagnosis};
 
-/// Times in a row that a notice may fail for passing reasons before it is given up.
-const FAILURES_MAX: u32 = 5;
-
 /// A notice as it stands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Notice {
@@ -21,6 +18,8 @@ pub struct Notice {
     /// Who made it.
     pub hub: Option<HubId>,
     pub started_at: Timestamp,
+    /// How long that one gave itself; attempts of former versions don't say it.
+    pub timeout_ms: Option<u64>,
     pub stage: Stage,
     /// Failures in a row.
     pub failures: u32,
@@ -124,8 +123,11 @@ pub enum Command {
         kind: Kind,
         hub: HubId,
         now: Timestamp,
+        timeout_ms: u64,
         /// What may be said again once this time has passed.
         again_after: Option<Duration>,
+        /// Times in a row that it may fail for passing reasons before it is given up.
+        failures_max: u32,
     },
     Conclude {
         attempt: u32,
@@ -138,7 +140,15 @@ pub enum Command {
 #[serde(tag = "name", content = "data")]
 pub enum Event {
     #[serde(rename = "notice.started.v1")]
-    Started { person: PersonId, kind: Kind, attempt: u32, hub: HubId, at: Timestamp },
+    Started {
+        person: PersonId,
+        kind: Kind,
+        attempt: u32,
+        hub: HubId,
+        at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
     #[serde(rename = "notice.sent.v1")]
     Sent {
         attempt: u32,
@@ -157,13 +167,13 @@ pub enum Refusal {}
 
 impl Notice {
     /// Whether it failed, and another try is worth while.
-    pub fn may_go_again(&self) -> bool {
-        matches!(self.stage, Stage::Failed(class) if class.may_pass()) && self.failures < FAILURES_MAX
+    pub fn may_go_again(&self, failures_max: u32) -> bool {
+        matches!(self.stage, Stage::Failed(class) if class.may_pass()) && self.failures < failures_max
     }
 
-    fn is_to_be_said(&self, now: Timestamp, again_after: Option<Duration>) -> bool {
+    fn is_to_be_said(&self, now: Timestamp, again_after: Option<Duration>, failures_max: u32) -> bool {
         self.stage == Stage::Absent
-            || self.may_go_again()
+            || self.may_go_again(failures_max)
             || again_after.is_some_and(|after| now.since(self.started_at) >= after)
     }
 }
@@ -176,10 +186,11 @@ impl Aggregate for Notice {
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
         Ok(match command {
-            Command::Start { person, kind, hub, now, again_after }
-                if self.is_to_be_said(now, again_after) =>
+            Command::Start { person, kind, hub, now, timeout_ms, again_after, failures_max }
+                if self.is_to_be_said(now, again_after, failures_max) =>
             {
-                vec![Event::Started { person, kind, attempt: self.attempt + 1, hub, at: now }]
+                let (attempt, timeout_ms) = (self.attempt + 1, Some(timeout_ms));
+                vec![Event::Started { person, kind, attempt, hub, at: now, timeout_ms }]
             }
             Command::Start { .. } => vec![],
             Command::Conclude { attempt, outcome } => {
@@ -194,8 +205,9 @@ impl Aggregate for Notice {
 
     fn evolve(mut self, event: Event) -> Self {
         match event {
-            Event::Started { attempt, hub, at, .. } => {
+            Event::Started { attempt, hub, at, timeout_ms, .. } => {
                 (self.attempt, self.hub, self.started_at) = (attempt, Some(hub), at);
+                self.timeout_ms = timeout_ms;
                 self.stage = Stage::Started;
             }
             Event::Sent { .. } => (self.stage, self.failures) = (Stage::Sent, 0),
@@ -230,7 +242,9 @@ mod tests {
             kind: Kind::Help,
             hub: testing::hub(),
             now: testing::at(seconds),
+            timeout_ms: 20_000,
             again_after,
+            failures_max: 5,
         }
     }
 
@@ -241,6 +255,7 @@ mod tests {
             attempt,
             hub: testing::hub(),
             at: testing::at(seconds),
+            timeout_ms: Some(20_000),
         }
     }
 
@@ -269,7 +284,7 @@ mod tests {
     fn what_failed_for_a_passing_reason_goes_again_so_often_and_no_more() {
         let once = [started(1, 0), failed(1, FailureClass::Throttled)];
         given::<Notice>(once).when(start(1, None)).then([started(2, 1)]);
-        let often = (1..=FAILURES_MAX).flat_map(|n| [started(n, 0), failed(n, FailureClass::NotSent)]);
+        let often = (1..=5).flat_map(|n| [started(n, 0), failed(n, FailureClass::NotSent)]);
         given::<Notice>(often).when(start(1, None)).then([]);
     }
 

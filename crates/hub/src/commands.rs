@@ -3,6 +3,7 @@
 //! **Invariants.** A command id is done once in its stream. Only [`Done::Appended`] permits an outside effect. Event ids
 //! are drawn anew for each decision and used again only to repeat that very append after a lost acknowledgement.
 
+mod at_last;
 mod context;
 mod heard;
 mod loaded;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{ConnectionId, MessageId, SignInId};
+use domain::{ConnectionId, MessageId, NoticeId, SignInId};
 use tokio::time::Instant;
 
 /// Entries kept before those are dropped that nobody has asked after for long.
@@ -21,6 +21,8 @@ pub enum Begun {
     Delivery(ConnectionId, MessageId, u32),
     /// A grant, and the number of the claim.
     Refresh(SignInId, u64),
+    /// Something that the bot says, and the attempt.
+    Notice(NoticeId, u32),
 }
 
 #[derive(Default)]
