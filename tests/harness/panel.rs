@@ -72,13 +72,7 @@ impl Microsoft {
         self.login_speaking(hub, None, upn, activity).await
     }
 
-    async fn login_speaking(
-        &self,
-        hub: &Hub,
-        locale: Option<&str>,
-        upn: &str,
-        activity: Uuid,
-    ) -> Invitation {
+    async fn login_speaking(&self, hub: &Hub, locale: Option<&str>, upn: &str, activity: Uuid) -> Invitation {
         let chat = InChat {
             person: self.person(upn),
             conversation_id: CHAT.to_owned(),
