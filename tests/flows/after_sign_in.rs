@@ -62,6 +62,23 @@ async fn a_chat_that_graph_would_not_tell_of_after_the_sign_in_is_found_by_a_del
 }
 
 #[tokio::test]
+async fn a_graph_that_hangs_over_one_persons_chat_keeps_no_other_waiting() {
+    let world = World::start().await;
+    for upn in [ADA, BRUNO] {
+        world.install(upn).await;
+    }
+    world.microsoft.fault("graph.apps", Kind::Hang);
+    assert_eq!(come_in(&world, ADA).await, "You are connected");
+    world.microsoft.called("graph.apps", 1).await;
+    assert_eq!(come_in(&world, BRUNO).await, "You are connected");
+    // The sign-in that ends now is Bruno's: Ada's is still at it.
+    let events = world.until_recorded("signin.settled.v1", 1).await;
+    let found: Vec<_> = events.iter().filter(|event| event.name == "connection.chat-found.v1").collect();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].stream, format!("connection-{}", world.person(BRUNO).connection()));
+}
+
+#[tokio::test]
 async fn who_logs_out_lets_go_of_every_account_and_hears_the_same_when_it_is_said_again() {
     let world = World::start().await;
     world.link("u-1", ADA).await;

@@ -91,6 +91,11 @@ impl<K: Copy + Eq + Hash + Send + 'static> Crew<K> {
         });
     }
 
+    /// Pieces that are worked, or put off.
+    pub(super) fn taken_up(&self) -> usize {
+        self.worked.len() + self.later.len()
+    }
+
     fn settle(&mut self, (piece, again): (K, Option<Timestamp>)) {
         self.worked.remove(&piece);
         self.later.extend(again.map(|at| (piece, at)));

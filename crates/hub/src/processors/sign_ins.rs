@@ -1,46 +1,46 @@
 //! Does what follows from the end of a sign-in, also where a crash left it half-way, and lets those lapse whose time is
-//! over.
+//! over. Many at a time, so that somebody whose chat Graph takes long to find keeps nobody waiting.
 
 use anyhow::Result;
 use domain::{SignInId, Timestamp};
 use projections::due::{Key, SignInRow, queries};
 use tokio_util::sync::CancellationToken;
 
-use super::{AGAIN, Round, rounds};
+use super::{
+    AGAIN, Round,
+    crew::{self, Crew},
+};
 use crate::{hub::Hub, services::sign_ins};
 
-/// Sign-ins looked at in one round.
-const ROUND: usize = 100;
+/// Sign-ins settled at once.
+const AT_ONCE: usize = 32;
 
 pub(super) async fn run(hub: Hub, stopping: CancellationToken) -> Result<()> {
-    rounds(hub, stopping, |key| matches!(key, Key::SignIn(_)), round).await
+    crew::run(hub, stopping, AT_ONCE, |key| matches!(key, Key::SignIn(_)), look).await
 }
 
-fn round(hub: &Hub) -> Round<'_> {
+fn look<'a>(hub: &'a Hub, crew: &'a mut Crew<SignInId>) -> Round<'a> {
     Box::pin(async move {
         let now = hub.clock.now();
-        let mut again = None;
-        let due = queries::due_sign_ins(&hub.due, now, hub.shards.held(), ROUND).await?;
-        let full = due.len() == ROUND;
-        for (id, row) in due {
-            if !hub.shards.holds(id.shard()) {
-                continue;
-            }
-            // One that can't be settled does not keep the others waiting.
-            if let Err(error) = settle(hub, id, &row).await {
-                tracing::warn!(sign_in.id = %id, error = format!("{error:#}"), "A sign-in could not be settled; trying again.");
-                again = Some(now + AGAIN);
-            }
+        // Those that are worked or put off are due still, and must not hide the others.
+        let limit = AT_ONCE + crew.taken_up();
+        for (id, row) in queries::due_sign_ins(&hub.due, now, hub.shards.held(), limit).await? {
+            crew.take_up(hub, id, work(hub.clone(), id, row));
         }
-        let next: Option<Timestamp> = queries::next_lapse_at(&hub.due, now).await?;
-        Ok(match again {
-            None if full => Some(now),
-            again => [again, next].into_iter().flatten().min(),
-        })
+        queries::next_lapse_at(&hub.due, now).await
     })
 }
 
+async fn work(hub: Hub, id: SignInId, row: SignInRow) -> Option<Timestamp> {
+    let error = settle(&hub, id, &row).await.err()?;
+    tracing::warn!(sign_in.id = %id, error = format!("{error:#}"), "A sign-in could not be settled; trying again.");
+    Some(hub.clock.now() + AGAIN)
+}
+
 async fn settle(hub: &Hub, id: SignInId, row: &SignInRow) -> Result<()> {
+    if !hub.shards.holds(id.shard()) {
+        return Ok(());
+    }
     if row.ended {
         sign_ins::finish_and_tell(hub, id).await?;
         return Ok(());
