@@ -20,9 +20,9 @@ test("the panel offers both ways, strictly, and readable on every screen", async
 
 test("the panel speaks German to whose Teams does, and the page with the code as well", async () => {
   const page = await newPage(browser);
-  await page.goto(await login(await teams(browser, "dmitri@contoso.example", "de-DE")));
+  await page.goto(await login(await teams(browser, "farah@fabrikam.example", "de-DE")));
   await heading(page, "Mit Microsoft Teams verbinden");
-  await page.getByText(", Contoso").waitFor();
+  await page.getByText(", Fabrikam").waitFor();
   await pictures(page, "panel-german");
   await inspect(page);
   await page.getByLabel("Benutzername", { exact: true }).fill("bruno");
