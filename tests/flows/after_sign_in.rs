@@ -101,6 +101,18 @@ async fn who_logs_out_lets_go_of_every_account_and_hears_the_same_when_it_is_sai
 }
 
 #[tokio::test]
+async fn a_log_out_that_is_handled_again_leaves_who_has_signed_in_since() {
+    let world = World::start().await;
+    let (ada, cause) = (world.person(ADA), Uuid::from_u128(1));
+    world.link("u-1", ADA).await;
+    assert_eq!(logout(world.hub(), ada, cause).await.unwrap(), LoggedOut::Done);
+    world.link("u-1", ADA).await;
+    assert_eq!(logout(world.hub(), ada, cause).await.unwrap(), LoggedOut::Done);
+    world.deliver("u-1", "Ada is linked still.").await;
+    assert_eq!(world.recorded("connection.unlinked.v1").await, 1);
+}
+
+#[tokio::test]
 async fn a_log_out_between_password_and_code_leaves_the_code_good_for_a_link_of_its_own() {
     let world = World::with_passwords(&[]).await;
     let link = world.login(ADA).await;

@@ -77,7 +77,7 @@ pub enum Outcome {
     Echo,
     /// The person's organisation is not let in.
     TenantNotAdmitted,
-    /// Its payload was destroyed before this was recorded: a process died there, with all else done.
+    /// Its payload was destroyed before this was recorded: a process died there, with all else done or given up.
     Finished,
     /// Its payload is not in the vault, which is not the one that it was put into.
     PayloadLost,

@@ -72,6 +72,11 @@ pub async fn handle(hub: &Hub, id: ActivityId, row: &ActivityRow) -> Result<Hand
     Ok(Handled::At(conclude(hub, id, received.inbox, outcome, None, &context).await?))
 }
 
+/// Whether it is the activity's own trouble, and no passing one.
+pub fn is_hopeless(why: &anyhow::Error) -> bool {
+    why.is::<NotThere>() || obstacle(why) != Obstacle::Other
+}
+
 /// Gives up what can't be handled, so that what the person did later has its turn. Answers where that is recorded.
 pub async fn give_up(hub: &Hub, id: ActivityId, row: &ActivityRow, why: &anyhow::Error) -> Result<Position> {
     let lost = why.is::<NotThere>();
@@ -231,8 +236,9 @@ impl Case<'_> {
         let before = self.hub.commands.load::<Connection>(self.person().connection()).await?;
         // Who was met by this very activity, and could not be greeted then, is new all the same.
         let met = before.knows(&self.command_id("bot"));
-        self.connect("bot", command).await?;
-        Ok(met || before.state.bot.is_none_or(|bot| bot.reachable == Reachable::Removed))
+        let appended = self.connect("bot", command).await?;
+        // An installation that is older than what is known changes nothing.
+        Ok(met || appended && before.state.bot.is_none_or(|bot| bot.reachable == Reachable::Removed))
     }
 
     /// Teams tells of an installation twice, and of updates of the app as well: only who had no bot is greeted.
@@ -258,11 +264,12 @@ impl Case<'_> {
         CommandId::new(format!("{what}/{}", self.received.inbox))
     }
 
-    async fn connect(&self, what: &str, command: connection::Command) -> Result<()> {
+    /// True where that was news.
+    async fn connect(&self, what: &str, command: connection::Command) -> Result<bool> {
         let command_id = self.command_id(what);
         let id = self.person().connection();
-        self.hub.commands.execute::<Connection>(id, &command_id, self.context, command).await?;
-        Ok(())
+        let done = self.hub.commands.execute::<Connection>(id, &command_id, self.context, command).await?;
+        Ok(matches!(done, Done::Appended { .. }))
     }
 
     async fn answer(&self, command: Option<BotCommand>) -> Result<Then> {

@@ -52,9 +52,10 @@ pub(super) async fn keep(hub: &Hub, activity: &bot::Activity, payload: &[u8]) ->
     let receive = Command::Receive(received);
     let done = hub.commands.execute::<activity::Activity>(id, &command_id, &context, receive).await?;
     let state = &done.after().state;
-    let waits = state.handled.is_none() && state.received.as_ref().is_some_and(|it| it.inbox == inbox);
-    if waits {
-        // Also where it came before: perhaps that process died before it had put the payload.
+    // Also where it came before, under another name perhaps: that process may have died before it had put the payload. What
+    // is pressed again is the same, or it would be another activity.
+    let waits = state.received.as_ref().filter(|_| state.handled.is_none());
+    if let Some(inbox) = waits.map(|received| received.inbox) {
         match hub.custody.put_inbox(inbox, payload).await {
             // It was handled since.
             Ok(()) | Err(VaultError::Destroyed) => {}

@@ -149,7 +149,7 @@ async fn say(
         false => Told::Said,
         true if state.may_go_again(failures_max) => {
             let own = backoff(BACKOFF_FIRST, BACKOFF_MAX, state.failures - 1, hub.ids.as_ref());
-            Told::Later(hub.clock.now() + wait.unwrap_or(own).min(BACKOFF_MAX))
+            Told::Later(hub.clock.now() + wait.unwrap_or(own))
         }
         true => Told::Unsaid,
     })

@@ -27,6 +27,8 @@ use crate::{
 const CONCURRENCY: usize = 16;
 /// What failed so often in a row in this process is given up: by the pauses in between, after four to eight minutes.
 const FAILURES_MAX: u32 = 14;
+/// The same, of what others are to blame for: about a day.
+const OUTAGE_FAILURES_MAX: u32 = 720;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_mins(2);
 /// How long a task waits until `due` knows that its activity is handled, and then before it looks again.
@@ -108,12 +110,18 @@ async fn work(hub: &Hub, person: ConnectionId, failures: u32) -> Left {
     })
 }
 
+/// A store or a read model that is away comes back, and what somebody said meanwhile, a `logout` perhaps, is not to be lost
+/// for it.
+fn failures_max(why: &anyhow::Error) -> u32 {
+    if handle::is_hopeless(why) { FAILURES_MAX } else { OUTAGE_FAILURES_MAX }
+}
+
 async fn first_of(hub: &Hub, person: ConnectionId, failures: u32) -> Result<Left> {
     let Some((id, row)) = queries::first_activity(&hub.due, person).await? else { return Ok(Left::Nothing) };
     let recorded_at = match handle::handle(hub, id, &row).await {
         Ok(Handled::At(position)) => position,
         Ok(Handled::NotBefore(at)) => return Ok(Left::Until(at)),
-        Err(error) if failures + 1 >= FAILURES_MAX => handle::give_up(hub, id, &row, &error).await?,
+        Err(error) if failures + 1 >= failures_max(&error) => handle::give_up(hub, id, &row, &error).await?,
         Err(error) => return Err(error),
     };
     // Else the same activity would be found due once more.

@@ -33,6 +33,9 @@ fn look<'a>(hub: &'a Hub, crew: &'a mut Crew<SignInId>) -> Round<'a> {
 
 async fn work(hub: Hub, id: SignInId, row: SignInRow) -> Option<Timestamp> {
     let error = settle(&hub, id, &row).await.err()?;
+    if let Some(sign_ins::NotBefore(at)) = error.downcast_ref() {
+        return Some(*at);
+    }
     tracing::warn!(sign_in.id = %id, error = format!("{error:#}"), "A sign-in could not be settled; trying again.");
     Some(hub.clock.now() + AGAIN)
 }

@@ -146,16 +146,19 @@ pub async fn logout(hub: &Hub, person: PersonId, cause: Uuid) -> Result<LoggedOu
     let context = context.of_tenant(person.tenant);
     let id = person.connection();
     let before = hub.commands.load::<Connection>(id).await.map_err(anyhow::Error::from)?;
+    let command_id = CommandId::new(format!("logout/{cause}"));
+    if before.knows(&command_id) {
+        // A repeat does nothing to who has signed in since.
+        return Ok(LoggedOut::Done);
+    }
     hub.connections.wait_for(before.position, WAIT_MAX).await?;
     let accounts = match hub.connections.get(Key::Connection(id)).await? {
         Some(Row::Connection(row)) => row.accounts.into_keys().collect(),
         _ => Vec::new(),
     };
     let linked = !matches!(before.state.status, Status::Absent | Status::Unlinked);
-    let command_id = CommandId::new(format!("logout/{cause}"));
     if !linked && accounts.is_empty() {
-        // A repeat finds done what it was to do.
-        return Ok(if before.knows(&command_id) { LoggedOut::Done } else { LoggedOut::NotLinked });
+        return Ok(LoggedOut::NotLinked);
     }
     let mut unlinked = before.position;
     for account in accounts {

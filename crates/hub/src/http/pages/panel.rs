@@ -43,9 +43,11 @@ pub(super) fn panel(reader: Reader<'_>, state: &SignIn, person: &Shown, link: &s
     reader.show(StatusCode::OK, words.connect, &page)
 }
 
-/// The name, and the organisation's where it is known.
-fn who(Shown { name, organisation, .. }: &Shown) -> String {
-    organisation.as_ref().map_or_else(|| name.clone(), |organisation| format!("{name}, {organisation}"))
+/// The name and the organisation's, or else its id: what stands last is never of the person's own making.
+fn who(Shown { name, organisation, tenant, .. }: &Shown) -> String {
+    organisation
+        .as_ref()
+        .map_or_else(|| format!("{name}, {tenant}"), |organisation| format!("{name}, {organisation}"))
 }
 
 /// The one thing about an organisation that nobody can make up.

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use domain::{
-    CommandId, PersonId, SignInId,
+    CommandId, PersonId, SignInId, Timestamp,
     account::Account,
     connection::{self, Connection},
     sign_in::{Request, SignIn, Stage},
@@ -25,6 +25,11 @@ use crate::{
 
 /// What can't be said for passing reasons is tried again for so long.
 const PATIENCE: Duration = Duration::from_hours(1);
+
+/// Nobody can be told before then.
+#[derive(Debug, thiserror::Error)]
+#[error("the person can't be told before {0}")]
+pub struct NotBefore(pub Timestamp);
 
 /// Whether anybody is to be told of the end: the processor does it, and the browser does not wait for it.
 pub(super) fn is_due(state: &SignIn, end: Stage) -> bool {
@@ -51,7 +56,7 @@ pub(super) async fn tell(hub: &Hub, id: SignInId, state: &SignIn, end: Stage) ->
     };
     let young = state.request.as_ref().is_some_and(|it| hub.clock.now() < it.lapses_at + PATIENCE);
     match told {
-        Told::Later(at) if young => bail!("the person can't be told before {at}"),
+        Told::Later(at) if young => Err(NotBefore(at).into()),
         _ => Ok(()),
     }
 }
