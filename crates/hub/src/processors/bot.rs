@@ -125,8 +125,9 @@ async fn first_of(hub: &Hub, person: ConnectionId, failures: u32) -> Result<Left
         Err(error) => return Err(error),
     };
     // Else the same activity would be found due once more.
-    Ok(match hub.due.wait_for(recorded_at, PATIENCE).await {
-        Ok(()) => Left::Handled,
-        Err(_) => Left::Until(hub.clock.now() + LOOK_AGAIN),
+    let known = hub.due.wait_for(recorded_at, PATIENCE);
+    Ok(match hub.stopping.run_until_cancelled(known).await {
+        Some(Ok(())) => Left::Handled,
+        Some(Err(_)) | None => Left::Until(hub.clock.now() + LOOK_AGAIN),
     })
 }

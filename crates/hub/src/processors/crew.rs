@@ -85,8 +85,9 @@ impl<K: Copy + Eq + Hash + Send + 'static> Crew<K> {
         let hub = hub.clone();
         self.tasks.spawn(async move {
             let again = work.await;
-            // Else it would be found due once more. Who is behind for so long says so itself.
-            let _ = hub.due.wait_for(hub.commands.written(), PATIENCE).await;
+            // Else it would be found due once more. Who is behind for so long says so itself; who stops looks no more.
+            let known = hub.due.wait_for(hub.commands.written(), PATIENCE);
+            let _ = hub.stopping.run_until_cancelled(known).await;
             (piece, again)
         });
     }
