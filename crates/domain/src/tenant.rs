@@ -86,10 +86,10 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         // What nobody sees, another line, and what has the rest read in another order than it is written (Unicode Annex 9).
-        let turns = |c| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let unseen = |c| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         let problem = if text.trim() != text || !(1..=100).contains(&text.chars().count()) {
             "must have 1 to 100 characters, no space at either end"
-        } else if text.chars().any(|c| c.is_control() || turns(c)) {
+        } else if text.chars().any(|c| c.is_control() || unseen(c)) {
             "must not contain control characters"
         } else {
             return Ok(Self(text.into()));

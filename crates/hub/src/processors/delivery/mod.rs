@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use domain::{
     CommandId, ConnectionId, Diagnosis, MessageId, PersonId,
     connection::{self, Connection, Status},
-    lane::{Command, DeferReason, Event, Lane, Outcome, Refusal, Surface},
+    lane::{Command, DeferReason, Event, Lane, Outcome, Surface},
     message::{self, Accepted, Message},
     tenant::{Admission, Tenant},
 };
@@ -34,7 +34,7 @@ use self::{
 };
 use super::outbox::Left;
 use crate::{
-    commands::{Context, Done, Failure, Loaded},
+    commands::{Context, Done, Loaded},
     hub::Hub,
     metrics::DeliveryOutcome,
 };
@@ -278,15 +278,10 @@ async fn conclude_at_last(
     attempt: u32,
     outcome: Outcome,
 ) -> Result<bool> {
-    loop {
-        let answer = conclude(hub, lane, context, message, attempt, outcome.clone()).await;
-        let store = answer.as_ref().err().and_then(|error| error.downcast_ref::<Failure<Refusal>>());
-        let Some(Failure::Store(StoreError::Unavailable(_) | StoreError::Uncertain(_))) = store else {
-            return answer;
-        };
-        tracing::error!(lane.id = %lane, error = ?answer, "An outcome could not be recorded; trying again.");
-        tokio::time::sleep(RECORD_PAUSE).await;
-    }
+    let command_id = conclusion(message, attempt, &outcome);
+    let command = Command::Conclude { message, attempt, outcome };
+    let done = hub.commands.execute_at_last::<Lane>(lane, &command_id, context, command).await?;
+    Ok(matches!(done, Done::Appended { .. }))
 }
 
 /// Records an outcome in a lane that others may have written to. False where there was none to record.
