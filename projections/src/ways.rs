@@ -15,3 +15,9 @@ pub(crate) fn bits(is: impl Fn(Surface) -> bool) -> i64 {
 pub(crate) fn ways_of(choice: SurfaceChoice) -> i64 {
     bits(|way| choice.may_go(way))
 }
+
+/// The choice of which these are the ways.
+pub(crate) fn choice_of(ways: i64) -> Option<SurfaceChoice> {
+    let all = [SurfaceChoice::Graph, SurfaceChoice::Bot, SurfaceChoice::Auto];
+    all.into_iter().find(|choice| ways_of(*choice) == ways)
+}

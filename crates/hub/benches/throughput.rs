@@ -3,7 +3,7 @@
 //! take turns in one run, and share the machine with the simulator. The goal is 0.3 of it. Beside each rate stands the
 //! processor time of one post, the simulator's part included, which other programs on the machine disturb less.
 //!
-//! `cargo bench -p chancery --bench throughput [-- <rounds>]`
+//! `cargo bench -p chancery --bench throughput [-- <rounds> [<posts under way at once>]]`
 
 mod support;
 
@@ -33,7 +33,7 @@ use support::{Microsoft, PATIENCE, Place, Recipient};
 const PEOPLE: u32 = 2_000;
 const MESSAGES: usize = 20_000;
 const ROUNDS: usize = 3;
-/// Posts under way at once, of the hub and of the bare loop.
+/// Posts under way at once, of the hub and of the bare loop, unless told otherwise.
 const CONCURRENCY: usize = 64;
 const BATCH: usize = 1_000;
 
@@ -41,11 +41,12 @@ const BATCH: usize = 1_000;
 const HELD_BACK: &[(&str, &str)] = &[("DELIVERY__TENANT_PER_SECOND", "1"), ("DELIVERY__CONCURRENCY", "1")];
 
 fn main() -> Result<()> {
-    let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
-    Runtime::new()?.block_on(run(rounds))
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let (rounds, concurrency) = (numbers.next().unwrap_or(ROUNDS), numbers.next().unwrap_or(CONCURRENCY));
+    Runtime::new()?.block_on(run(rounds, concurrency))
 }
 
-async fn run(rounds: usize) -> Result<()> {
+async fn run(rounds: usize, concurrency: usize) -> Result<()> {
     let place = Place::new()?;
     let microsoft = Microsoft::start(&place.url, PEOPLE)?;
     let (hub, lifecycle) = support::start_hub(&place, &microsoft, HELD_BACK).await?;
@@ -58,13 +59,13 @@ async fn run(rounds: usize) -> Result<()> {
     support::stop_hub(hub, lifecycle).await;
 
     // Each chat is found at its first message, which the bare loop knows from the start.
-    deliver(&place, &microsoft, "first", microsoft.people.len()).await?;
-    println!("{MESSAGES} messages, {PEOPLE} lanes, {CONCURRENCY} at once");
+    deliver(&place, &microsoft, "first", microsoft.people.len(), concurrency).await?;
+    println!("{MESSAGES} messages, {PEOPLE} lanes, {concurrency} at once");
     println!("round | bare posts/s |  CPU µs | deliveries/s |  CPU µs | ratio (goal 0.30)");
     let (mut bare, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
-        let limit = post_all(&http, &microsoft, &posts).await?;
-        let drained = deliver(&place, &microsoft, &round.to_string(), MESSAGES).await?;
+        let limit = post_all(&http, &microsoft, &posts, concurrency).await?;
+        let drained = deliver(&place, &microsoft, &round.to_string(), MESSAGES, concurrency).await?;
         let ratio = drained.rate / limit.rate;
         println!("{round:>5} | {limit} | {drained} | {ratio:.2}");
         bare.push(limit);
@@ -108,13 +109,19 @@ impl fmt::Display for Rate {
 }
 
 /// Has messages accepted beforehand, then starts a hub on them.
-async fn deliver(place: &Place, microsoft: &Microsoft, round: &str, messages: usize) -> Result<Rate> {
+async fn deliver(
+    place: &Place,
+    microsoft: &Microsoft,
+    round: &str,
+    messages: usize,
+    concurrency: usize,
+) -> Result<Rate> {
     let (hub, lifecycle) = support::start_hub(place, microsoft, HELD_BACK).await?;
     accept(&hub, &microsoft.people, round, messages).await?;
     support::stop_hub(hub, lifecycle).await;
     let early = microsoft.arrived(0).await?.len();
 
-    let concurrency = CONCURRENCY.to_string();
+    let concurrency = concurrency.to_string();
     let settings = [("DELIVERY__CONCURRENCY", concurrency.as_str())];
     let begun = processor_time()?;
     let (hub, lifecycle) = support::start_hub(place, microsoft, &settings).await?;
@@ -181,11 +188,16 @@ async fn posts(hub: &Hub, microsoft: &Microsoft) -> Result<Vec<Post>> {
 }
 
 /// The bare loop.
-async fn post_all(http: &reqwest::Client, microsoft: &Microsoft, posts: &Arc<[Post]>) -> Result<Rate> {
+async fn post_all(
+    http: &reqwest::Client,
+    microsoft: &Microsoft,
+    posts: &Arc<[Post]>,
+    concurrency: usize,
+) -> Result<Rate> {
     let begun = processor_time()?;
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
-    for _ in 0..CONCURRENCY {
+    for _ in 0..concurrency {
         let (http, posts, next) = (http.clone(), Arc::clone(posts), Arc::clone(&next));
         tasks.spawn(async move {
             loop {

@@ -26,6 +26,7 @@ pub(super) fn evolve_lane(row: Option<LaneRow>, event: &Event) -> Option<LaneRow
                 deferred: BTreeMap::new(),
                 bot_opened: None,
                 again: BTreeSet::new(),
+                begun: BTreeMap::new(),
                 arrived: false,
                 resumed_at: None,
             });
@@ -65,6 +66,7 @@ fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
         // Word that an unknown one arrived after all concludes nothing, unless it was to go again.
         lane::Event::Delivered { message, attempt, .. } if !open(&row, message, attempt) => {
             if row.again.remove(message) {
+                row.begun.remove(message);
                 row.pending = row.pending.saturating_sub(1);
                 row.arrived |= row.open.as_ref().is_some_and(|open| open.message == *message);
             }
@@ -74,17 +76,18 @@ fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
         | lane::Event::Rejected { message, .. }
         | lane::Event::DeadLettered { message, .. }
         | lane::Event::Expired { message, .. } => row.conclude(*message),
-        lane::Event::Resent { message, .. } => {
+        lane::Event::Resent { message, attempt, .. } => {
             row.pending += 1;
+            row.begun.insert(*message, *attempt);
             row.again.insert(*message);
         }
-        lane::Event::Deferred { surface, until, .. } => {
-            (row.open, row.arrived) = (None, false);
+        lane::Event::Deferred { message, attempt, surface, until, .. } => {
+            row.goes_again(*message, *attempt);
             let deferral = row.deferred.entry(surface.unwrap_or(Surface::Graph)).or_default();
             *deferral = Deferral { until: *until, times: deferral.times + 1 };
         }
-        lane::Event::Parked { parked, .. } => {
-            (row.open, row.arrived) = (None, false);
+        lane::Event::Parked { message, attempt, parked, .. } => {
+            row.goes_again(*message, *attempt);
             row.deferred.remove(&parked.surface);
             row.parked.insert(parked.surface, parked.clone());
         }
@@ -99,18 +102,18 @@ fn in_lane(mut row: LaneRow, event: &lane::Event, at: Timestamp) -> LaneRow {
 pub(super) fn evolve_message(row: Option<MessageRow>, event: &Event) -> Option<MessageRow> {
     match event {
         Event::Accepted { position, lane, surface, .. } => {
-            Some(MessageRow { lane: *lane, position: *position, attempts: 0, surface: *surface })
+            Some(MessageRow { lane: *lane, position: *position, surface: *surface })
         }
         Event::Lane { lane, event, .. } => match event {
-            lane::Event::DeliveryStarted { attempt, .. } => {
-                row.map(|row| MessageRow { attempts: *attempt, ..row })
-            }
             // Perhaps it arrived that way, so it goes no other.
-            lane::Event::Resent { attempt, surface, .. } => {
+            lane::Event::Resent { surface, .. } => {
                 let surface = surface.map_or(SurfaceChoice::Graph, SurfaceChoice::from);
-                Some(MessageRow { lane: *lane, position: 0, attempts: *attempt, surface })
+                Some(MessageRow { lane: *lane, position: 0, surface })
             }
-            lane::Event::Deferred { .. } | lane::Event::Parked { .. } | lane::Event::Resumed { .. } => row,
+            lane::Event::DeliveryStarted { .. }
+            | lane::Event::Deferred { .. }
+            | lane::Event::Parked { .. }
+            | lane::Event::Resumed { .. } => row,
             lane::Event::Delivered { .. }
             | lane::Event::Unknown { .. }
             | lane::Event::Rejected { .. }

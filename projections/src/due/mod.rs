@@ -113,6 +113,9 @@ pub struct LaneRow {
     /// Unknown ones that go again, until they are concluded.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub again: BTreeSet<MessageId>,
+    /// How many deliveries were begun of those that went and are to go again, until they are concluded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub begun: BTreeMap<MessageId, u32>,
     /// The open one is known to have arrived by an earlier attempt; it is no longer among the pending.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub arrived: bool,
@@ -135,8 +138,6 @@ pub struct MessageRow {
     pub lane: ConnectionId,
     /// Its place in the lane: the position of its acceptance, or 0 for the front, where it goes again.
     pub position: u64,
-    /// Deliveries begun.
-    pub attempts: u32,
     pub surface: SurfaceChoice,
 }
 
@@ -184,7 +185,7 @@ pub struct ConsentRow {
 }
 
 impl Projection for Due {
-    const NAME: &'static str = "due.v5";
+    const NAME: &'static str = "due.v6";
     /// The outbox waits for what others recorded to be here.
     const PAUSE: Duration = Duration::from_millis(5);
     const TABLES: &'static [Table] = &[
@@ -209,7 +210,8 @@ impl Projection for Due {
             // What goes again has another place, at the front, and goes one way.
             fixed: 1,
             by_age: true,
-            indexes: &["(lane, ways, position)"],
+            // With the key, so that the head of a lane is read from the index alone.
+            indexes: &["(lane, ways, position, key)"],
         },
         Table {
             name: "connections",
@@ -271,7 +273,7 @@ impl Projection for Due {
             }
             Event::Lane { lane, event, .. } => {
                 keys.push(Key::Lane(*lane));
-                keys.extend(message_of(event).map(Key::Message));
+                keys.extend(message_of(event).filter(|_| moves_message(event)).map(Key::Message));
             }
             Event::Connection { connection, event, .. } => {
                 keys.push(Key::Connection(*connection));
@@ -368,6 +370,11 @@ impl LaneRow {
         })
     }
 
+    /// How many deliveries of the message were begun.
+    pub fn attempts(&self, message: MessageId) -> u32 {
+        self.begun.get(&message).copied().unwrap_or_default()
+    }
+
     /// Whether this way out is put off at `now`.
     pub fn is_deferred(&self, way: Surface, now: Timestamp) -> bool {
         self.deferred.get(&way).is_some_and(|deferral| deferral.until > now)
@@ -389,8 +396,17 @@ impl LaneRow {
         (closed != 0 && self.pending > 0).then_some(closed)
     }
 
+    /// What was begun of the message came to nothing, and it keeps its place; unless it had arrived before.
+    fn goes_again(&mut self, message: MessageId, attempt: u32) {
+        self.open = None;
+        if !std::mem::take(&mut self.arrived) && attempt > 0 {
+            self.begun.insert(message, attempt);
+        }
+    }
+
     /// Nothing more is to be done for the message.
     fn conclude(&mut self, message: MessageId) {
+        self.begun.remove(&message);
         if let Some(open) = self.open.take() {
             self.deferred.remove(&open.surface);
         }
@@ -404,6 +420,22 @@ impl LaneRow {
 /// Whether the bot may write to the person from then on, if it could not before.
 fn opens_bot(event: &connection::Event) -> bool {
     matches!(event, connection::Event::BotInstalled { .. } | connection::Event::Linked { .. })
+}
+
+/// Whether the message leaves its place in the lane: it is concluded, or goes again at the front.
+fn moves_message(event: &lane::Event) -> bool {
+    match event {
+        lane::Event::Delivered { .. }
+        | lane::Event::Unknown { .. }
+        | lane::Event::Resent { .. }
+        | lane::Event::Rejected { .. }
+        | lane::Event::DeadLettered { .. }
+        | lane::Event::Expired { .. } => true,
+        lane::Event::DeliveryStarted { .. }
+        | lane::Event::Deferred { .. }
+        | lane::Event::Parked { .. }
+        | lane::Event::Resumed { .. } => false,
+    }
 }
 
 /// The message that an event in a lane is about.

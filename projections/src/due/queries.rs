@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use domain::{
     ActivityId, ConnectionId, MessageId, ShardId, SignInId, Surface, SurfaceChoice, TenantId, Timestamp,
 };
 
 use super::{ActivityRow, ConnectionRow, Due, Key, LaneRow, MessageRow, Row, SignInRow};
-use crate::{ReadModel, Reader};
+use crate::{ReadModel, Reader, ways::choice_of};
 
 /// Messages at a lane's head that are read together.
 pub const HEAD_MAX: usize = 16;
 
 /// The first messages of a lane, of those by Graph, by the bot and by whichever will do as far as the parameters say that they
 /// go. They lie in their order and are merged as they are read, so that those which wait, however many, are not looked at.
-pub(super) const HEAD: &str = "SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 1 AND ?3
-    UNION ALL SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 2 AND ?4
-    UNION ALL SELECT key, body, position FROM messages WHERE lane = ?1 AND ways = 3 AND ?5
+pub(super) const HEAD: &str = "SELECT key, ways, position FROM messages WHERE lane = ?1 AND ways = 1 AND ?3
+    UNION ALL SELECT key, ways, position FROM messages WHERE lane = ?1 AND ways = 2 AND ?4
+    UNION ALL SELECT key, ways, position FROM messages WHERE lane = ?1 AND ways = 3 AND ?5
     ORDER BY position LIMIT ?2";
 
 /// Lanes that are ready by themselves, by a later grant, and by a message that may go a way which is neither closed nor
@@ -80,12 +80,15 @@ pub fn head(due: &ReadModel<Due>, lane: ConnectionId, now: Timestamp) -> Result<
         };
         let [graph, bot, either] = [SurfaceChoice::Graph, SurfaceChoice::Bot, SurfaceChoice::Auto].map(goes);
         let params = (lane.to_string(), HEAD_MAX.cast_signed(), graph, bot, either);
-        let found = reader.select(1, HEAD, params)?;
-        let message = |found| match found {
-            (Key::Message(id), Row::Message(message)) => Some((id, message)),
-            _ => None,
-        };
-        let messages = found.into_iter().filter_map(message).collect();
+        let mut statement = reader.prepare_cached(HEAD)?;
+        let mut found = statement.query(params)?;
+        let mut messages = VecDeque::new();
+        while let Some(message) = found.next()? {
+            let surface = choice_of(message.get(1)?).context("a message that goes no way")?;
+            let position = message.get::<_, i64>(2)?.cast_unsigned();
+            messages
+                .push_back((message.get_ref(0)?.as_str()?.parse()?, MessageRow { lane, position, surface }));
+        }
         Ok(Some(Head { row, messages, closed, deferred }))
     })
 }

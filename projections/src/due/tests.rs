@@ -43,7 +43,7 @@ async fn lane(events: &[lane::Event]) -> LaneRow {
 async fn head(events: &[lane::Event]) -> (u64, Option<(MessageId, u32)>) {
     let open = open_for_reading::<Due>(&lane_of_two(events)).await;
     let head = queries::head(&open.model, person(1).connection(), at(60)).unwrap().expect("a lane");
-    (head.row.pending, head.messages.front().map(|(id, row)| (*id, row.attempts)))
+    (head.row.pending, head.messages.front().map(|(id, _)| (*id, head.row.attempts(*id))))
 }
 
 #[tokio::test]
@@ -427,12 +427,20 @@ impl Walk {
         Outcome::Delivered { chat_id, provider_message_id, provider_request_id: None }
     }
 
+    fn lane_row(&self) -> Option<&LaneRow> {
+        match self.rows.get(&Key::Lane(person(1).connection())) {
+            Some(Row::Lane(row)) => Some(row),
+            _ => None,
+        }
+    }
+
     fn waiting(&self) -> Vec<(u64, MessageId, u32)> {
+        let Some(lane) = self.lane_row() else { return vec![] };
         let mut waiting: Vec<_> = self
             .rows
             .iter()
             .filter_map(|(key, row)| match (key, row) {
-                (Key::Message(id), Row::Message(row)) => Some((row.position, *id, row.attempts)),
+                (Key::Message(id), Row::Message(row)) => Some((row.position, *id, lane.attempts(*id))),
                 _ => None,
             })
             .collect();
@@ -463,11 +471,18 @@ impl Walk {
     }
 
     fn check(&self) {
-        let Some(Row::Lane(row)) = self.rows.get(&Key::Lane(person(1).connection())) else { return };
+        let Some(row) = self.lane_row() else { return };
         let waiting = self.waiting();
         assert_eq!(row.pending, waiting.len() as u64, "pending are those that have a row");
         assert_eq!((&row.open, &row.parked), (&self.lane.open, &self.lane.parked), "as the lane itself says");
         assert!(waiting.iter().all(|(_, message, _)| !self.arrived.contains(message)), "nothing goes twice");
+        for (_, message, attempts) in &waiting {
+            let begun = self.attempts.iter().filter(|(begun, _)| begun == message).count();
+            let open = usize::from(row.open.as_ref().is_some_and(|open| open.message == *message));
+            assert_eq!(*attempts as usize + open, begun, "each attempt counts");
+        }
+        let waits = |message| waiting.iter().any(|(_, waiting, _)| *waiting == message);
+        assert!(row.begun.keys().all(|message| waits(*message)), "nothing is kept of what is concluded");
         if row.open.is_none() && row.parked.is_empty() {
             assert_eq!(row.ready_at().is_some(), !waiting.is_empty(), "what waits gets its turn");
         }

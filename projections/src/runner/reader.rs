@@ -18,7 +18,7 @@ use super::{directory, file};
 use crate::{Key, Projection};
 
 /// Connections kept for the next query; each holds up to 0.5 MiB.
-const IDLE_MAX: usize = 2;
+const IDLE_MAX: usize = 4;
 
 /// What a query sees: the read model at one moment.
 pub struct Reader<'a, P> {

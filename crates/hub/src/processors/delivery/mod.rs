@@ -140,7 +140,7 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
     )?;
     let (cause, message::Event::Accepted(accepted)) =
         accepted.with_context(|| format!("the message {message} was never accepted"))?;
-    let (row, attempts) = (head.row.clone(), row.attempts);
+    let (row, attempts) = (head.row.clone(), head.row.attempts(message));
     Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, way, cause, connection, tenant }))
 }
 
