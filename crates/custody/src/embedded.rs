@@ -37,7 +37,8 @@ CREATE TABLE destroyed (
 PRAGMA user_version = 1;
 ";
 
-/// One connection, used by one caller at a time; the waiting is asynchronous, the work is not.
+/// One connection, used by one caller at a time; the waiting is asynchronous, the work is not. What is written is handed to a
+/// thread that may block; to read one row takes less than that.
 pub struct EmbeddedVault {
     connection: Arc<Mutex<Connection>>,
 }
@@ -72,16 +73,13 @@ impl Vault for EmbeddedVault {
     }
 
     async fn get(&self, id: &EntryId, generation: Option<u64>) -> Result<Option<Entry>, VaultError> {
-        let id = id.clone();
-        self.run(move |connection| {
-            let transaction = connection.transaction()?;
-            refuse_destroyed(&transaction, &id)?;
-            match generation {
-                None => newest(&transaction, &id),
-                Some(generation) => one(&transaction, &id, generation),
-            }
-        })
-        .await
+        let mut connection = self.connection.lock().await;
+        let transaction = connection.transaction()?;
+        refuse_destroyed(&transaction, id)?;
+        match generation {
+            None => newest(&transaction, id),
+            Some(generation) => one(&transaction, id, generation),
+        }
     }
 
     async fn forget_before(&self, id: &EntryId, generation: u64) -> Result<(), VaultError> {
