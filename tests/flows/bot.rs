@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     World,
+    api::drawn,
     log::count,
     microsoft::{ADA, BRUNO, DMITRI, EMEKA},
     teams::{card, pressed},
@@ -118,17 +119,41 @@ async fn in_a_group_the_bot_leads_to_the_personal_chat_and_tells_nothing() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_not_let_in_is_told_once_and_seen() {
+async fn of_what_people_do_whose_tenant_is_not_let_in_nothing_is_kept_and_they_are_told_once() {
     let world = World::with(&[("SIGN_IN__TENANTS", "listed")]).await;
     world.listen();
-    for text in ["login", "login"] {
-        assert_eq!(world.microsoft.say(EMEKA, text).await, 200);
+    let tenant = world.person(EMEKA).tenant;
+    let ids =
+        |sent: &Value| [&sent["conversation"]["id"], &sent["id"]].map(|id| id.as_str().unwrap().to_owned());
+    let login = async || {
+        let sent = world.microsoft.send(EMEKA, Act::Text("login".to_owned()), |_| {}).await.remove(0);
+        assert_eq!(sent.status, Some(200));
+        let [conversation, id] = ids(&sent.activity);
+        let inbox = world.hub().custody.name_of("activity", &[&conversation, &id]);
+        world.hub().custody.get_inbox(inbox).await
+    };
+    let decide = async |what: &str| {
+        let request = world.api.request(Method::POST, &format!("/v1/tenants/{tenant}/{what}"));
+        let request = request.header("idempotency-key", drawn());
+        assert_eq!(request.send().await.unwrap().status(), 202);
+    };
+    for _ in 0..2 {
+        assert!(matches!(login().await, Ok(None)), "a payload that was destroyed had been kept");
     }
-    let events = world.until_recorded("activity.handled.v1", 2).await;
-    let outcomes = events.iter().filter(|event| event.data["outcome"] == "tenant_not_admitted");
-    assert_eq!(outcomes.count(), 2);
-    assert_eq!((count(&events, "tenant.seen.v1"), count(&events, "connection.bot-installed.v1")), (1, 0));
-    assert_eq!(world.microsoft.until_heard(EMEKA, 1).await.len(), 1);
+    assert!(world.microsoft.until_heard(EMEKA, 1).await[0].contains("does not use this service yet"));
+    let events = world.events().await;
+    assert_eq!((count(&events, "activity.received.v1"), count(&events, "tenant.seen.v1")), (0, 1));
+
+    decide("admit").await;
+    login().await.ok();
+    world.microsoft.until_heard(EMEKA, 2).await;
+    let events = world.until_recorded("activity.handled.v1", 1).await;
+    assert_eq!(count(&events, "activity.received.v1"), 1);
+
+    decide("block").await;
+    assert!(matches!(login().await, Ok(None)));
+    assert_eq!(world.recorded("activity.received.v1").await, 1);
+    assert_eq!(world.microsoft.heard(EMEKA).len(), 2, "it was told there before");
 }
 
 #[tokio::test]
@@ -251,6 +276,40 @@ async fn a_card_submitted_again_at_once_counts_once_and_later_again() {
     submit().await;
     world.until_recorded("activity.handled.v1", 2).await;
     assert_eq!(world.microsoft.heard(ADA).len(), 2);
+}
+
+#[tokio::test]
+async fn a_card_pressed_again_while_the_first_press_waits_acts_once_and_leaves_no_payload() {
+    let world = world().await;
+    let wait = Kind::Status { status: 429, retry_after_seconds: Some(3600) };
+    world.microsoft.fault("connector.send", wait);
+    let press = async || {
+        let sent = world.microsoft.send(ADA, pressed("status"), |it| it.new_ids = true).await;
+        assert_eq!(sent[0].status, Some(200));
+    };
+    press().await;
+    world.until_recorded("notice.failed.v1", 1).await;
+    press().await;
+    assert_eq!(world.recorded("activity.received.v1").await, 1, "Microsoft sends some twice");
+    world.advance(Duration::from_secs(11));
+    press().await;
+    let events = world.until_recorded("activity.received.v1", 2).await;
+    world.advance(Duration::from_hours(1));
+    world.until_recorded("activity.handled.v1", 1).await;
+    assert_eq!(world.microsoft.heard(ADA).len(), 1);
+    for received in events.iter().filter(|event| event.name == "activity.received.v1") {
+        let inbox = serde_json::from_value(received.data["inbox"].clone()).unwrap();
+        let kept = world.hub().custody.get_inbox(inbox).await;
+        assert!(matches!(kept, Err(custody::CustodyError::Destroyed { .. })), "{kept:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_logs_in_while_connected_hears_that_they_are() {
+    let world = world().await;
+    world.link("u-1", ADA).await;
+    let said = ask(&world, ADA, "login", 1).await;
+    assert!(said.contains("connected already (account: u-1)"), "{said}");
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ pub struct Activity {
     /// As it came last: a card can be submitted again, later.
     pub received: Option<Received>,
     pub handled: Option<Outcome>,
+    /// Payloads of submissions that were not handled when a later one took their place.
+    pub superseded: BTreeSet<Uuid>,
     /// Every payload there ever was of it.
     seen: BTreeSet<Uuid>,
 }
@@ -128,11 +130,11 @@ pub enum Event {
 pub enum Refusal {}
 
 impl Activity {
-    /// Whether it is news: no repeat of what came before.
+    /// Whether it is news: no repeat of what came before. A card that is pressed again takes the place of a press that still
+    /// waits, so that it acts once.
     fn is_news(&self, received: &Received) -> bool {
         let Some(former) = &self.received else { return true };
         received.kind == Kind::Submit
-            && self.handled.is_some()
             && !self.seen.contains(&received.inbox)
             && received.at.since(former.at) >= SUBMITTED_ONCE
     }
@@ -160,10 +162,15 @@ impl Aggregate for Activity {
         match event {
             Event::Received(received) => {
                 self.seen.insert(received.inbox);
+                let waits = self.received.filter(|_| self.handled.is_none());
+                self.superseded.extend(waits.map(|former| former.inbox));
                 self.received = Some(received);
                 self.handled = None;
             }
-            Event::Handled { outcome, .. } => self.handled = Some(outcome),
+            Event::Handled { outcome, .. } => {
+                self.handled = Some(outcome);
+                self.superseded.clear();
+            }
         }
         self
     }
@@ -212,6 +219,20 @@ mod tests {
         given::<Activity>(before.clone()).when(again(2, 9)).then([]);
         given::<Activity>(before.clone()).when(again(1, 10)).then([]);
         given::<Activity>(before).when(again(2, 10)).then([Event::Received(came(Kind::Submit, 2, 10))]);
+    }
+
+    #[test]
+    fn a_card_submitted_again_takes_the_place_of_a_submission_that_waits() {
+        let [first, second] = [(1, 0), (2, 10)].map(|(inbox, at)| came(Kind::Submit, inbox, at));
+        let again = Command::Receive(second.clone());
+        given::<Activity>([Event::Received(first.clone())])
+            .when(again)
+            .then([Event::Received(second.clone())]);
+        let superseded =
+            |events: &[Event]| events.iter().cloned().fold(Activity::default(), Activity::evolve).superseded;
+        let both = [Event::Received(first), Event::Received(second)];
+        assert_eq!(superseded(&both), BTreeSet::from([Uuid::from_u128(1)]));
+        assert!(superseded(&[&both[..], &[handled(2)]].concat()).is_empty());
     }
 
     #[test]

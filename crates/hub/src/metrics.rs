@@ -154,7 +154,7 @@ impl ActivityKind {
 
 label! {
     /// How an activity was answered.
-    ActivityAnswer { Received = "received", Repeated = "repeated", Ignored = "ignored", Refused = "refused" }
+    ActivityAnswer { Received = "received", Repeated = "repeated", TurnedAway = "turned_away", Ignored = "ignored", Refused = "refused" }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

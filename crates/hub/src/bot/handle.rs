@@ -9,7 +9,6 @@ use domain::{
     ActivityId, CommandId, PersonId, Timestamp,
     activity::{self, BotCommand, Kind, Obstacle, Outcome, Received},
     connection::{self, Connection, Installation, Reachable},
-    tenant::{self, Tenant},
 };
 use microsoft::bot::{self, Scope};
 use projections::due::ActivityRow;
@@ -19,10 +18,10 @@ use uuid::Uuid;
 use super::{
     catalogue::{Notice, Standing},
     notices::{self, Told},
+    strangers,
 };
 use crate::{
     commands::{Context, Done, LoadError},
-    config::SignInTenants,
     hub::Hub,
     metrics::ActivityOutcome,
     services::{
@@ -50,12 +49,15 @@ pub async fn handle(hub: &Hub, id: ActivityId, row: &ActivityRow) -> Result<Hand
     let loaded = hub.commands.load::<activity::Activity>(id).await?;
     let waits = loaded.state.received.filter(|it| it.inbox == row.inbox && loaded.state.handled.is_none());
     let Some(received) = waits else { return Ok(Handled::At(loaded.position)) };
+    for inbox in loaded.state.superseded {
+        hub.custody.destroy_inbox(inbox).await?;
+    }
     let context =
         Context::hub("bot", id.to_string()).of_tenant(received.person.tenant).caused_by(loaded.last);
     let outcome = match hub.custody.get_inbox(received.inbox).await {
         Ok(Some(payload)) => match bot::Activity::parse(&payload) {
             Ok(activity) => {
-                match follow(&Case { hub, id, received: &received, activity, context: &context }).await? {
+                match follow(&Case { hub, received: &received, activity, context: &context }).await? {
                     Then::Done(outcome) => outcome,
                     Then::Later(at) => return Ok(Handled::NotBefore(at)),
                 }
@@ -135,14 +137,13 @@ impl From<Told> for Then {
 /// An activity with everything that is needed to follow it.
 struct Case<'a> {
     hub: &'a Hub,
-    id: ActivityId,
     received: &'a Received,
     activity: bot::Activity,
     context: &'a Context,
 }
 
 async fn follow(case: &Case<'_>) -> Result<Then> {
-    if !case.is_let_in().await? {
+    if !strangers::is_let_in(case.hub, case.person().tenant).await? {
         return case.turn_away().await;
     }
     if !case.is_personal() {
@@ -188,23 +189,12 @@ impl Case<'_> {
         Ok(notices::reply(self.hub, self.person(), &place, self.cause(), notice).await?.into())
     }
 
-    async fn is_let_in(&self) -> Result<bool> {
-        let open = self.hub.config.sign_in.tenants == SignInTenants::Open;
-        let tenant = self.hub.commands.load::<Tenant>(self.person().tenant).await?.state;
-        Ok(tenant.admission.lets_in(open))
-    }
-
-    /// Their organisation is seen, so that an operator can admit it; and they are told, once in a conversation.
+    /// It was let in when this came, and is not any more.
     async fn turn_away(&self) -> Result<Then> {
-        let tenant = self.person().tenant;
-        let command_id = CommandId::new(format!("see/{}", self.id));
-        self.hub.commands.execute::<Tenant>(tenant, &command_id, self.context, tenant::Command::See).await?;
+        strangers::see(self.hub, self.person().tenant, self.context).await?;
         if self.received.kind != Kind::Removed {
             let place = notices::Place::of(&self.activity);
-            let cause = self.hub.custody.name_of("turned away", &[&place.address.conversation_id]);
-            let told =
-                notices::reply(self.hub, self.person(), &place, cause, &Notice::TenantNotAdmitted).await?;
-            if let Told::Later(at) = told {
+            if let Told::Later(at) = strangers::tell(self.hub, self.person(), &place).await? {
                 return Ok(Then::Later(at));
             }
         }
@@ -302,7 +292,11 @@ impl Case<'_> {
         };
         let invitation = sign_ins::begin_in_chat(self.hub, chat).await?;
         let minutes = self.hub.config.sign_in.link_life.as_secs() / 60;
-        self.reply(&Notice::Login { url: invitation.url, minutes }).await
+        let connected = match Standing::of(self.connection().await?.status) {
+            Standing::NotLinked => None,
+            _ => Some(people::accounts(self.hub, self.person()).await?),
+        };
+        self.reply(&Notice::Login { url: invitation.url, minutes, connected }).await
     }
 
     async fn logout(&self) -> Result<Then> {

@@ -4,7 +4,7 @@
 //! for ever. Where a process dies in between there was no answer, so Teams sends the activity again, which brings the
 //! payload; and if it never does, the activity ends as one whose payload was lost.
 //!
-//! **Invariants.** What comes ten times, to ten hubs at once, is received once. The vault's inbox holds nothing but payloads
+//! **Invariants.** What people of an organisation do that is not let in is not kept. What comes ten times, to ten hubs at once, is received once. The vault's inbox holds nothing but payloads
 //! of activities that are recorded, and none of those that are handled.
 
 use anyhow::Result;
@@ -16,7 +16,7 @@ use domain::{
 use microsoft::bot::{self, Membership};
 use uuid::Uuid;
 
-use super::commands;
+use super::{commands, strangers};
 use crate::{
     commands::{Context, Done},
     hub::Hub,
@@ -28,6 +28,8 @@ pub(super) enum Kept {
     Received,
     /// It had come before.
     Repeated,
+    /// The person's organisation is not let in, so nothing of it was kept.
+    TurnedAway,
     /// Nothing follows from such an activity, or nobody did it.
     Ignored,
 }
@@ -37,6 +39,10 @@ pub(super) async fn keep(hub: &Hub, activity: &bot::Activity, payload: &[u8]) ->
     let (Some((kind, command)), Some(person)) = (asked(activity), activity.sender()) else {
         return Ok(Kept::Ignored);
     };
+    if !strangers::is_let_in(hub, person.tenant).await? {
+        strangers::turn_away(hub, activity, kind, person).await?;
+        return Ok(Kept::TurnedAway);
+    }
     let (id, inbox) = names(hub, activity);
     let received = Received {
         activity_id: activity.id.clone(),

@@ -1,7 +1,8 @@
 //! The bot: what people do to it in Teams, and what it says of its own.
 //!
-//! Teams posts an activity ([`webhook`]), which is kept ([`inbox`]) before it is answered. A processor takes it from there
-//! and does what follows from it ([`handle`]). What the bot says goes by [`notices`], in the words of [`catalogue`].
+//! Teams posts an activity ([`webhook`]), which is kept ([`inbox`]) before it is answered, unless the person's organisation
+//! is not let in ([`strangers`]). A processor takes it from there and does what follows from it ([`handle`]). What the bot
+//! says goes by [`notices`], in the words of [`catalogue`].
 //!
 //! **Invariant.** Nothing of an activity is believed before its token is checked. What was typed stands in the vault until
 //! it is handled, and nowhere else.
@@ -12,6 +13,7 @@ pub mod commands;
 pub mod handle;
 mod inbox;
 pub mod notices;
+pub mod strangers;
 pub mod webhook;
 
 use anyhow::Result;
@@ -26,6 +28,7 @@ pub struct Bot {
     pub connector: Connector,
     /// To whom it speaks.
     pub services: Services,
+    strangers: strangers::Strangers,
 }
 
 impl Bot {
@@ -53,6 +56,7 @@ impl Bot {
             inbound: Inbound::new(inbound, http.clone()),
             connector: Connector::new(connector, http.clone()),
             services,
+            strangers: strangers::Strangers::default(),
         }))
     }
 }

@@ -1,7 +1,9 @@
 //! `POST /api/messages`: where Teams tells the bot what people do.
 //!
 //! **Invariant.** An activity is kept before it is answered with 200, and answered before anything follows from it: Teams
-//! sends again what it has no answer to for 15 seconds. What can't be kept is answered 503, so that it comes again.
+//! sends again what it has no answer to for 15 seconds. What can't be kept is answered 503, so that it comes again. What
+//! people do whose organisation is not let in is not kept at all, and answered 200 as well: they are told in the chat, where
+//! an error would only be shown to them as one of the app's.
 
 use axum::{
     Json, Router,
@@ -79,6 +81,7 @@ async fn answer(
     let counted = match inbox::keep(hub, &activity, body).await.map_err(|error| unavailable(&error))? {
         Kept::Received => ActivityAnswer::Received,
         Kept::Repeated => ActivityAnswer::Repeated,
+        Kept::TurnedAway => ActivityAnswer::TurnedAway,
         Kept::Ignored => ActivityAnswer::Ignored,
     };
     Ok((counted, StatusCode::OK.into_response()))

@@ -22,7 +22,7 @@ fn all() -> Result<Vec<(String, Value)>> {
 /// What the bot says by a card of its own accord, in each of its languages.
 fn of_bot() -> Result<Vec<(String, Value)>> {
     let url = Url::parse("https://hub.example.com/sign-in/an-id.a-secret")?;
-    let notices = [("help", Notice::Help), ("login", Notice::Login { url, minutes: 10 })];
+    let notices = [("help", Notice::Help), ("login", Notice::Login { url, minutes: 10, connected: None })];
     let mut cards = Vec::new();
     for language in [Language::English, Language::German] {
         for (name, notice) in &notices {

@@ -30,7 +30,7 @@ pub use breakers::Breakers;
 pub use pace::Pace;
 pub use shards::{Begun, FirstSeen, HubReport, HubState, Shards};
 
-use crate::{clock::Ids, hub::Hub, lifecycle::Lifecycle};
+use crate::{bot::strangers, clock::Ids, hub::Hub, lifecycle::Lifecycle};
 
 /// How long to wait for `due` before saying so in the log and waiting on.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -49,6 +49,7 @@ pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     lifecycle.spawn("gauges", gauges::run(hub.clone(), stopping.clone()));
     if hub.bot.is_some() {
         lifecycle.spawn("bot", bot::run(hub.clone(), stopping.clone()));
+        lifecycle.spawn("strangers", strangers::run(hub.clone(), stopping.clone()));
     }
     lifecycle.spawn("keys", keys(hub.clone(), stopping.clone()));
     lifecycle.spawn("intake", intake::run(hub.clone(), stopping.clone()));

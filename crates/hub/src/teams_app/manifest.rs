@@ -8,7 +8,7 @@ use super::TeamsAppConfig;
 const COMMANDS: [(&str, &str); 4] = [
     ("login", "Connect your account, so that messages for you arrive here"),
     ("logout", "Disconnect your account; nothing is sent to you any more"),
-    ("status", "See whether you are connected, and as whom"),
+    ("status", "See whether you are connected, and with which account"),
     ("help", "See what you can say here"),
 ];
 

@@ -12,10 +12,7 @@ pub(super) fn text(notice: &Notice) -> String {
              logout – disconnect it\n\
              help – read this again"
             .to_owned(),
-        Notice::Login { minutes, .. } => format!(
-            "Connect your account: choose on the next page how to sign in. The link is for you alone and good for \
-             {minutes} minutes."
-        ),
+        Notice::Login { minutes, connected, .. } => login(*minutes, connected.as_deref()),
         Notice::Status { standing, accounts } => status(*standing, accounts),
         Notice::LoggedOut => "You are disconnected. Type login to connect again.".to_owned(),
         Notice::NotLinked => "You are not connected, so there is nothing to disconnect.".to_owned(),
@@ -44,6 +41,18 @@ pub(super) fn text(notice: &Notice) -> String {
             "Your organisation does not use this service yet. Ask your administrator.".to_owned()
         }
     }
+}
+
+fn login(minutes: u64, connected: Option<&[String]>) -> String {
+    let what = match connected {
+        Some(accounts) => format!(
+            "You are connected already{}. To connect anew, choose on the next page how to sign in.",
+            named(accounts)
+        ),
+        None => "Connect your account: choose on the next page how to sign in.".to_owned(),
+    };
+    let good_for = if minutes == 1 { "1 minute".to_owned() } else { format!("{minutes} minutes") };
+    format!("{what} The link is for you alone and good for {good_for}.")
 }
 
 fn status(standing: Standing, accounts: &[String]) -> String {

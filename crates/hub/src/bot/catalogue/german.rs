@@ -12,10 +12,7 @@ pub(super) fn text(notice: &Notice) -> String {
              logout – die Verbindung trennen\n\
              help – dies noch einmal lesen"
             .to_owned(),
-        Notice::Login { minutes, .. } => format!(
-            "Verbinden Sie Ihr Konto: Auf der nächsten Seite wählen Sie, wie Sie sich anmelden. Der Link ist nur für Sie \
-             und {minutes} Minuten gültig."
-        ),
+        Notice::Login { minutes, connected, .. } => login(*minutes, connected.as_deref()),
         Notice::Status { standing, accounts } => status(*standing, accounts),
         Notice::LoggedOut => {
             "Die Verbindung ist getrennt. Schreiben Sie login, um sie wieder herzustellen.".to_owned()
@@ -50,6 +47,20 @@ pub(super) fn text(notice: &Notice) -> String {
             "Ihre Organisation nutzt diesen Dienst noch nicht. Bitte wenden Sie sich an Ihre Administratoren.".to_owned()
         }
     }
+}
+
+fn login(minutes: u64, connected: Option<&[String]>) -> String {
+    let what = match connected {
+        Some(accounts) => format!(
+            "Sie sind schon verbunden{}. Um sich neu zu verbinden, wählen Sie auf der nächsten Seite, wie Sie sich anmelden.",
+            named(accounts)
+        ),
+        None => {
+            "Verbinden Sie Ihr Konto: Auf der nächsten Seite wählen Sie, wie Sie sich anmelden.".to_owned()
+        }
+    };
+    let good_for = if minutes == 1 { "1 Minute".to_owned() } else { format!("{minutes} Minuten") };
+    format!("{what} Der Link ist nur für Sie und {good_for} gültig.")
 }
 
 fn status(standing: Standing, accounts: &[String]) -> String {

@@ -22,6 +22,8 @@ pub enum Notice {
         url: Url,
         /// For how long it is good.
         minutes: u64,
+        /// Of who is connected already: the product's accounts.
+        connected: Option<Vec<String>>,
     },
     Status {
         standing: Standing,
@@ -219,6 +221,25 @@ mod tests {
             assert!(language.text(&status(&["u-1", "u-2"])).contains("u-1, u-2"));
             assert!(!language.text(&status(&[])).contains(':'), "{}", language.text(&status(&[])));
         }
+    }
+
+    #[test]
+    fn who_logs_in_hears_how_long_the_link_is_good_and_whether_they_are_connected_already() {
+        let login = |minutes, connected: Option<&str>| Notice::Login {
+            url: Url::parse("https://hub.example.com/sign-in/x.y").unwrap(),
+            minutes,
+            connected: connected.map(|account| vec![account.to_owned()]),
+        };
+        let [english, german] = [Language::English, Language::German];
+        assert!(english.text(&login(1, None)).ends_with("1 minute."));
+        assert!(english.text(&login(2, None)).ends_with("2 minutes."));
+        assert!(german.text(&login(1, None)).ends_with("1 Minute gültig."));
+        assert!(german.text(&login(2, None)).ends_with("2 Minuten gültig."));
+        for language in [english, german] {
+            assert!(language.text(&login(1, Some("u-1"))).contains("u-1"));
+        }
+        assert!(english.text(&login(1, Some("u-1"))).starts_with("You are connected already"));
+        assert!(german.text(&login(1, Some("u-1"))).starts_with("Sie sind schon verbunden"));
     }
 
     #[test]
