@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use microsoft_simulator::{
     Complaint, Kind,
-    activities::{Act, TokenFlaw},
+    activities::{Act, Sending, TokenFlaw},
     control::DialsChange,
 };
 use reqwest::Method;
@@ -95,7 +95,7 @@ async fn who_is_linked_hears_it_and_can_end_it() {
 #[tokio::test]
 async fn the_bot_speaks_the_language_of_the_person() {
     let world = world().await;
-    let german = |sending: &mut microsoft_simulator::activities::Sending| {
+    let german = |sending: &mut Sending| {
         sending.change = json!({ "locale": "de-AT" });
     };
     world.microsoft.send(ADA, Act::Text("status".to_owned()), german).await;
@@ -187,6 +187,17 @@ async fn an_activity_with_a_bad_token_is_refused_and_leaves_no_trace() {
         assert_eq!(body["status"], status, "{body}");
     }
     assert_eq!(world.recorded("activity.received.v1").await, 0);
+}
+
+#[tokio::test]
+async fn of_a_body_that_cannot_be_read_strangers_learn_nothing() {
+    let world = world().await;
+    for (flaw, status) in [(Some(TokenFlaw::Missing), 401), (Some(TokenFlaw::WrongKey), 403), (None, 400)] {
+        let broken = |sending: &mut Sending| (sending.token, sending.change) = (flaw, json!({ "type": 7 }));
+        let sent = world.microsoft.send(ADA, Act::Text("login".to_owned()), broken).await.remove(0);
+        assert_eq!(sent.status, Some(status), "{}", sent.body);
+        assert!(!sent.body.contains("::") && sent.body.contains("detail"), "{}", sent.body);
+    }
 }
 
 #[tokio::test]

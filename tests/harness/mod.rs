@@ -35,7 +35,7 @@ use chancery::{
 };
 use domain::{ClientId, CommandId, PersonId, client};
 use store::Keeping;
-use tempfile::TempDir;
+use tempfile::{TempDir, TempPath};
 use tokio::sync::mpsc;
 
 use api::{Api, drawn};
@@ -70,6 +70,8 @@ pub(crate) struct World {
     socket: TcpListener,
     lifecycle: Lifecycle,
     directory: TempDir,
+    /// The product's file of passwords, where it has one.
+    passwords: Option<TempPath>,
 }
 
 impl World {
@@ -93,7 +95,18 @@ impl World {
         let lifecycle = Lifecycle::new();
         let hub = start_hub(store, config, &clock, &lifecycle, &socket).await.unwrap();
         let api = client(&hub, &url, "product", client::Role::Admin).await;
-        Self { microsoft, clock, hub: Some(hub), api, url, overrides, socket, lifecycle, directory }
+        Self {
+            microsoft,
+            clock,
+            hub: Some(hub),
+            api,
+            url,
+            overrides,
+            socket,
+            lifecycle,
+            directory,
+            passwords: None,
+        }
     }
 
     pub(crate) fn hub(&self) -> &Hub {

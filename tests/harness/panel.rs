@@ -28,14 +28,15 @@ pub(crate) const PASSWORD: &str = "correct-horse";
 impl World {
     /// A hub with a file of passwords: `ada` has `u-1001`, `bruno` has `u-1002`.
     pub(crate) async fn with_passwords(overrides: &[(&str, &str)]) -> Self {
-        let file = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap().into_temp_path();
         let line = |name: &str, account: &str| {
             format!("{name} {account} {}\n", PasswordHash::of(PASSWORD, [1; 16], Cost::Drawn).as_str())
         };
         std::fs::write(&file, line("ada", "u-1001") + &line("bruno", "u-1002")).unwrap();
         let path = file.to_str().unwrap();
         let own = [("PASSWORD__KIND", "file"), ("PASSWORD__FILE", path)];
-        let world = Self::with(&[own.as_slice(), overrides].concat()).await;
+        let mut world = Self::with(&[own.as_slice(), overrides].concat()).await;
+        world.passwords = Some(file);
         world.advance(to_next_stretch(world.hub()));
         world
     }

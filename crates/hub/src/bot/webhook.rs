@@ -66,9 +66,14 @@ async fn answer(
     body: &Bytes,
     kind: &mut ActivityKind,
 ) -> Result<(ActivityAnswer, Response), ApiError> {
-    let activity = Activity::parse(body)?;
-    *kind = ActivityKind::of(&activity.kind);
-    bot.inbound.check(authorization, &activity, hub.clock.now()).await?;
+    let activity = Activity::parse(body);
+    if let Ok(activity) = &activity {
+        *kind = ActivityKind::of(&activity.kind);
+    }
+    // Before anything is said of the body: strangers learn nothing of it.
+    let vouched = bot.inbound.check(authorization, hub.clock.now()).await?;
+    let activity = activity?;
+    vouched.vouches_for(&activity)?;
     if !bot.services.allow(&activity.service_url) {
         return Err(not_trusted("The bot does not speak to this service URL (setting `bot.service_hosts`)."));
     }

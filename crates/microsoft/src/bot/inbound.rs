@@ -34,7 +34,7 @@ pub enum NotTrusted {
     #[error("there is no bearer token")]
     Unauthenticated,
     /// 403: the token is bad, or doesn't vouch for this activity.
-    #[error("the token is not valid for this activity: {why:?}")]
+    #[error("the token is not valid for this activity: {why}")]
     Forbidden { why: InboundProblem },
     /// 503: whether it can be believed can't be found out now.
     #[error(transparent)]
@@ -42,24 +42,30 @@ pub enum NotTrusted {
 }
 
 /// Why a token is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InboundProblem {
-    /// Not a signed token, or a claim that we need is missing or of another type.
+    #[error("it is no signed token, or a claim that is needed is missing or of another type")]
     Malformed,
-    /// Signed by anything but RS256, or a header of the wrong shape.
+    #[error("its header does not say that it is signed by RS256, and with which key")]
     Algorithm,
+    #[error("its signature is not by the key that it names")]
     Signature,
-    /// The issuer has no such key, also after looking again.
+    /// Also after looking again.
+    #[error("its issuer has no such key")]
     UnknownKey,
+    #[error("it is by another issuer than the Bot Framework (setting `bot.issuer`)")]
     Issuer,
+    #[error("it is meant for another bot than this one (setting `bot.app_id`)")]
     Audience,
+    #[error("it has expired")]
     Expired,
+    #[error("it is not valid yet; compare the clocks")]
     NotYetValid,
-    /// The activity is of another channel than Teams.
+    #[error("the activity is of another channel than `msteams`")]
     Channel,
-    /// The key may not vouch for this channel.
+    #[error("its key may not vouch for the activity's channel")]
     Endorsement,
-    /// The token vouches for another service URL than the activity's, or for none.
+    #[error("it vouches for another service URL than the activity's, or for none")]
     ServiceUrl,
 }
 
@@ -82,6 +88,30 @@ struct Claims {
     serviceurl: Option<String>,
 }
 
+/// What a token that is believed says of the activity that it came with.
+#[derive(Debug)]
+pub struct Vouched {
+    service_url: Option<String>,
+    /// The channels that its key may vouch for.
+    endorsements: Vec<String>,
+}
+
+impl Vouched {
+    /// Checks that the activity is the one, as far as the token tells.
+    pub fn vouches_for(&self, activity: &Activity) -> Result<(), NotTrusted> {
+        if activity.channel_id != CHANNEL {
+            return Err(forbidden(InboundProblem::Channel));
+        }
+        if !self.endorsements.contains(&activity.channel_id) {
+            return Err(forbidden(InboundProblem::Endorsement));
+        }
+        if self.service_url.as_ref() != Some(&activity.service_url) {
+            return Err(forbidden(InboundProblem::ServiceUrl));
+        }
+        Ok(())
+    }
+}
+
 /// Tells the Bot Framework's activities from anybody else's.
 pub struct Inbound {
     audience: String,
@@ -97,17 +127,10 @@ impl Inbound {
         Self { audience: app_id.to_string(), keys: IssuerKeys::new(http, discovery) }
     }
 
-    /// Checks that whoever sent the activity may. `authorization` is the request's header, as it came.
-    pub async fn check(
-        &self,
-        authorization: Option<&str>,
-        activity: &Activity,
-        now: Timestamp,
-    ) -> Result<(), NotTrusted> {
+    /// Checks that whoever sends something is the Bot Framework and means this bot; what it sends is to be compared with
+    /// what the token [vouches for](Vouched::vouches_for). `authorization` is the request's header, as it came.
+    pub async fn check(&self, authorization: Option<&str>, now: Timestamp) -> Result<Vouched, NotTrusted> {
         let token = authorization.and_then(bearer).ok_or(NotTrusted::Unauthenticated)?;
-        if activity.channel_id != CHANNEL {
-            return Err(forbidden(InboundProblem::Channel));
-        }
         let unverified = Unverified::parse(token)?;
         let (issuer, key) = self.keys.find(&unverified.kid).await?;
         let key = key.ok_or(forbidden(InboundProblem::UnknownKey))?;
@@ -115,13 +138,7 @@ impl Inbound {
         if claims.iss != issuer {
             return Err(forbidden(InboundProblem::Issuer));
         }
-        if !key.endorsements.contains(&activity.channel_id) {
-            return Err(forbidden(InboundProblem::Endorsement));
-        }
-        if claims.serviceurl.as_ref() != Some(&activity.service_url) {
-            return Err(forbidden(InboundProblem::ServiceUrl));
-        }
-        Ok(())
+        Ok(Vouched { service_url: claims.serviceurl, endorsements: key.endorsements.clone() })
     }
 }
 

@@ -15,7 +15,7 @@ mod text;
 pub use activity::{Activity, ActivityProblem, Conversation, Kind, Membership, Party, Scope, TenantProblem};
 pub use connector::{Address, Connector, ConnectorConfig, Sent};
 pub use failure::{Diagnosis, SendFailure};
-pub use inbound::{ISSUER, Inbound, InboundConfig, InboundProblem, METADATA_URL, NotTrusted};
+pub use inbound::{ISSUER, Inbound, InboundConfig, InboundProblem, METADATA_URL, NotTrusted, Vouched};
 pub use outgoing::{OutgoingActivity, TextFormat};
 pub use service::{SERVICE_HOSTS, Services};
 pub use text::folded;
