@@ -78,7 +78,7 @@ test("a link that has lapsed says so kindly", async () => {
   await hub.advance("11m");
   await later.goto(signIn.url);
   await heading(later, "This link is too old");
-  await later.getByText("Ask for a new one where you got it.").waitFor();
+  await later.getByText("Type login to the bot for a new one, or ask where you got this one.").waitFor();
   await button(before, "Continue with Microsoft").click();
   await heading(before, "This link is too old");
   assert.equal(await hub.status(signIn), "lapsed");

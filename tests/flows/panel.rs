@@ -9,6 +9,7 @@ use crate::harness::{
     browser::Browser,
     microsoft::{ADA, BRUNO, EMEKA},
     panel::{Endpoint, PASSWORD},
+    teams::card,
 };
 
 #[tokio::test]
@@ -40,6 +41,33 @@ async fn the_panel_and_the_code_name_the_organisation_where_an_operator_did() {
         assert!(page.text.contains("Name of ada@contoso.example, &lt;i&gt;Goals &amp; Co"), "{}", page.text);
         assert!(page.text.contains(&tenant.to_string()), "{}", page.text);
     }
+}
+
+#[tokio::test]
+async fn who_logs_out_is_connected_by_no_link_that_lies_about() {
+    let world = World::with_passwords(&[]).await;
+    world.listen();
+    world.install(ADA).await;
+    let used = world.login(ADA).await;
+    let mut browser = Browser::new();
+    assert_eq!(browser.sign_in(used.url.as_str(), ADA).await.title(), "You are connected");
+    world.microsoft.until_heard(ADA, 1).await;
+    assert_eq!(browser.get(used.url.as_str()).await.title(), "You are connected");
+
+    assert_eq!(world.microsoft.say(ADA, "login").await, 200);
+    let said = world.microsoft.until_heard(ADA, 2).await.remove(1);
+    assert!(said.starts_with("You are connected already"), "{said}");
+    let open = card(&world.microsoft.heard(ADA)[1])["actions"][0]["url"].as_str().unwrap().to_owned();
+    assert!(browser.get(&open).await.text.contains("Sign in with Office 365"));
+    assert_eq!(world.microsoft.say(ADA, "logout").await, 200);
+    assert!(world.microsoft.until_heard(ADA, 3).await[2].contains("disconnected"));
+
+    let page = browser.get(used.url.as_str()).await;
+    assert_eq!((page.status, page.title().as_str()), (410, "This link was used"));
+    let page = browser.get(&open).await;
+    assert_eq!((page.status, page.title().as_str()), (410, "This link does not count any more"));
+    let voided = world.events().await.into_iter().find(|event| event.name == "signin.voided.v1").unwrap();
+    assert_eq!(voided.data["why"], "logout");
 }
 
 #[tokio::test]

@@ -134,6 +134,8 @@ pub enum VoidReason {
     NewerLogin,
     /// The code was typed wrongly too often.
     WrongCodes,
+    /// The person asked to be linked no longer.
+    Logout,
 }
 
 #[derive(Clone, Debug)]
@@ -179,8 +181,10 @@ pub enum Command {
     },
     /// The account turned out to be somebody else's.
     Refuse,
-    /// A newer one takes its place.
-    Void,
+    /// The person wants something else since.
+    Void {
+        why: VoidReason,
+    },
     Lapse {
         now: Timestamp,
     },
@@ -409,8 +413,8 @@ impl Aggregate for SignIn {
                 diagnosis: Diagnosis::default(),
                 came: None,
             }]),
-            Command::Void if matches!(self.stage, Stage::Open | Stage::Provisional) => {
-                Ok(vec![Event::Voided { why: VoidReason::NewerLogin }])
+            Command::Void { why } if matches!(self.stage, Stage::Open | Stage::Provisional) => {
+                Ok(vec![Event::Voided { why }])
             }
             Command::Lapse { now }
                 if matches!(self.stage, Stage::Open | Stage::Provisional) && !self.is_open(now) =>
@@ -418,7 +422,7 @@ impl Aggregate for SignIn {
                 Ok(vec![Event::Lapsed {}])
             }
             Command::Settle if self.has_ended() && !self.settled => Ok(vec![Event::Settled {}]),
-            Command::Refuse | Command::Void | Command::Lapse { .. } | Command::Settle => Ok(vec![]),
+            Command::Refuse | Command::Void { .. } | Command::Lapse { .. } | Command::Settle => Ok(vec![]),
         }
     }
 

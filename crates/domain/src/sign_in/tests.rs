@@ -197,11 +197,13 @@ fn the_fifth_wrong_code_calls_the_sign_in_off() {
 #[test]
 fn a_newer_login_calls_an_open_one_off_and_no_other() {
     let voided = Event::Voided { why: VoidReason::NewerLogin };
-    given::<SignIn>([login()]).when(Command::Void).then([voided.clone()]);
+    given::<SignIn>([login()]).when(Command::Void { why: VoidReason::NewerLogin }).then([voided.clone()]);
     given::<SignIn>([login(), voided.clone()]).when(choose("b1", 10)).refused(Refusal::Voided);
     given::<SignIn>([login(), voided.clone()]).when(Command::Settle).then([Event::Settled {}]);
-    given::<SignIn>([login(), voided]).when(Command::Void).then([]);
-    given::<SignIn>([login(), Event::Completed { person: testing::person(1) }]).when(Command::Void).then([]);
+    given::<SignIn>([login(), voided]).when(Command::Void { why: VoidReason::NewerLogin }).then([]);
+    given::<SignIn>([login(), Event::Completed { person: testing::person(1) }])
+        .when(Command::Void { why: VoidReason::NewerLogin })
+        .then([]);
 }
 
 #[test]

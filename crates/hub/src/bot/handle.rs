@@ -300,6 +300,7 @@ impl Case<'_> {
     }
 
     async fn logout(&self) -> Result<Then> {
+        sign_ins::call_off(self.hub, self.person(), self.cause()).await?;
         let notice = match people::logout(self.hub, self.person(), self.cause()).await? {
             LoggedOut::Done => Notice::LoggedOut,
             LoggedOut::NotLinked => Notice::NotLinked,

@@ -49,6 +49,7 @@ struct Shared {
 
 pub(super) fn routes(hub: Hub, control: Control) -> Router {
     Router::new()
+        .route("/", get(async || Redirect::to("/dev")))
         .route("/dev", get(home))
         .route("/dev/sign-in", post(sign_in))
         .route("/dev/return", get(returned))

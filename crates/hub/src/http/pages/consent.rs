@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
+use domain::{TenantId, tenant::Tenant};
 use maud::html;
 
 use super::{
@@ -25,6 +26,10 @@ pub(super) async fn open(State(hub): State<Hub>, Path(link): Path<String>, heade
         Ok(page) => page,
         Err(nowhere) => return Said::from(nowhere).page(reader),
     };
+    let organisation = match hub.commands.load::<Tenant>(page.tenant).await {
+        Ok(tenant) => named(&tenant.state, page.tenant),
+        Err(error) => return reader.show_broken(&error),
+    };
     let (words, browser) = (reader.words(), browser(&headers).unwrap_or_else(|| new_browser(&hub)));
     let content = html! {
         h1 { (words.approve) }
@@ -35,9 +40,14 @@ pub(super) async fn open(State(hub): State<Hub>, Path(link): Path<String>, heade
             input type="hidden" name="csrf" value=(consent::csrf(&hub, page, &browser));
             button type="submit" { (words.continue_to_microsoft) }
         }
-        p.small { ((words.only_administrators)(&page.tenant.to_string())) }
+        p.small { ((words.only_administrators)(&organisation)) }
     };
     keep(reader.show(StatusCode::OK, words.approve, &content), &browser)
+}
+
+/// An organisation as its administrator may know it: by the name that the operator gave it, if any, and its id.
+fn named(tenant: &Tenant, id: TenantId) -> String {
+    tenant.name.as_ref().map_or_else(|| id.to_string(), |name| format!("{name} ({id})"))
 }
 
 /// `POST /consent/{link}`: sends the administrator to Microsoft.

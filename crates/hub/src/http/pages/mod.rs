@@ -22,6 +22,7 @@ use axum::{
 use custody::SignInPurpose;
 use domain::{
     SignInId,
+    connection::{Connection, Status},
     sign_in::{FailureReason, SignIn, Stage},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -69,8 +70,10 @@ async fn open(State(hub): State<Hub>, Path(link): Path<String>, headers: HeaderM
         Err(error) => return reader.show_broken(&error),
     };
     let (reader, known) = (reader.in_sign_in(&state), browser(&headers));
-    if let Some(said) = beyond(&hub, &state, known.as_deref()) {
-        return said.page(reader);
+    match beyond(&hub, &state, known.as_deref()) {
+        Some(Said::Done) if was_unlinked(&hub, &state).await => return Said::Used.page(reader),
+        Some(said) => return said.page(reader),
+        None => {}
     }
     let browser = known.unwrap_or_else(|| new_browser(&hub));
     let token = csrf(&hub, id, &browser);
@@ -238,6 +241,13 @@ fn beyond(hub: &Hub, state: &SignIn, browser: Option<&str>) -> Option<Said> {
         _ if sign_ins::is_bound_elsewhere(state, hash.as_deref()) => Some(Said::OtherBrowser),
         Stage::Open | Stage::Provisional | Stage::Lapsed => None,
     }
+}
+
+/// Whether who was linked by the sign-in is linked no more. Where that can't be found out now, it is not said.
+async fn was_unlinked(hub: &Hub, state: &SignIn) -> bool {
+    let Some(authorized) = &state.authorized else { return false };
+    let connection = hub.commands.load::<Connection>(authorized.person.connection()).await;
+    connection.is_ok_and(|connection| connection.state.status == Status::Unlinked)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use super::frame::Reader;
 /// Everything that these pages say, the button excepted.
 pub(super) enum Said {
     Done,
+    /// It did what it was for, and the person has been unlinked since.
+    Used,
     NotOurs,
     NoCookie,
     OtherBrowser,
@@ -56,7 +58,7 @@ impl Said {
         match self {
             Self::NotOurs => StatusCode::NOT_FOUND,
             Self::NoCookie | Self::OtherBrowser => StatusCode::FORBIDDEN,
-            Self::Lapsed | Self::Voided | Self::ConsentLapsed => StatusCode::GONE,
+            Self::Used | Self::Lapsed | Self::Voided | Self::ConsentLapsed => StatusCode::GONE,
             Self::Stale => StatusCode::CONFLICT,
             Self::Failed(FailureReason::TooManyAttempts, _) => StatusCode::TOO_MANY_REQUESTS,
             Self::Done | Self::Failed(..) | Self::ConsentReported | Self::ConsentDeclined => StatusCode::OK,

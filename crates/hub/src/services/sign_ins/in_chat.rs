@@ -8,7 +8,7 @@ use custody::KeyName;
 use domain::{
     CommandId, PersonId, SignInId, Timestamp,
     connection::{self, Connection},
-    sign_in::{Authorized, By, ByBot, CODE_TRIES_MAX, Command, Request, SignIn, Stage},
+    sign_in::{Authorized, By, ByBot, CODE_TRIES_MAX, Command, Request, SignIn, Stage, VoidReason},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
@@ -54,14 +54,22 @@ pub async fn begin_in_chat(hub: &Hub, chat: InChat) -> Result<Invitation> {
         hub.commands.execute::<Connection>(person.connection(), &command_id, &context, command).await?;
     let begun = done.after().state.begun.filter(|begun| begun.sign_in == id);
     if let Some(former) = begun.and_then(|begun| begun.former) {
-        void(hub, former, &context).await?;
+        void(hub, former, VoidReason::NewerLogin, &context).await?;
     }
     let lapses_at = loaded.state.request.map_or(hub.clock.now(), |request| request.lapses_at);
     leading_to(hub, id, lapses_at, loaded.position)
 }
 
-async fn void(hub: &Hub, id: SignInId, context: &Context) -> Result<()> {
-    hub.commands.execute::<SignIn>(id, &CommandId::new("void"), context, Command::Void).await?;
+/// Calls off the link that the person began last, if it is open: who wants to be linked no longer does not mean to be by a
+/// link that still lies about.
+pub async fn call_off(hub: &Hub, person: PersonId, cause: Uuid) -> Result<()> {
+    let connection = hub.commands.load::<Connection>(person.connection()).await?.state;
+    let Some(begun) = connection.begun else { return Ok(()) };
+    void(hub, begun.sign_in, VoidReason::Logout, &in_chat(person, cause)).await
+}
+
+async fn void(hub: &Hub, id: SignInId, why: VoidReason, context: &Context) -> Result<()> {
+    hub.commands.execute::<SignIn>(id, &CommandId::new("void"), context, Command::Void { why }).await?;
     finish(hub, id).await?;
     Ok(())
 }

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 pub use authorize::{Answer, Outcome, authorize};
 pub use finish::{finish, finish_and_tell, lapse};
-pub use in_chat::{CodeTried, InChat, as_code, begin_in_chat, try_code};
+pub use in_chat::{CodeTried, InChat, as_code, begin_in_chat, call_off, try_code};
 pub use news::NotBefore;
 pub use password::{Shown, Tried, code, shown, try_password};
 

@@ -58,9 +58,14 @@ fn said(said: &Said, facts: &Facts) -> (&'static str, String) {
             "You are connected",
             "Messages for you will arrive in your chat with the bot in Microsoft Teams. You can close this page.",
         ),
+        Said::Used => (
+            "This link was used",
+            "It connected you, and you were disconnected since. To connect again, type login to the bot, or ask for a new link \
+             where you got this one.",
+        ),
         Said::NotOurs => (
             "This link does not work",
-            "It may have been cut off when it was copied. Ask for a new one where you got it.",
+            "It may have been cut off when it was copied. Type login to the bot for a new one, or ask where you got it.",
         ),
         Said::NoCookie => (
             "Please start again",
@@ -72,12 +77,14 @@ fn said(said: &Said, facts: &Facts) -> (&'static str, String) {
         ),
         Said::Lapsed => {
             let good_for = minutes(facts.link_minutes);
-            let text = format!("Links are good for {good_for} only. Ask for a new one where you got it.");
+            let text = format!(
+                "Links are good for {good_for} only. Type login to the bot for a new one, or ask where you got this one."
+            );
             return ("This link is too old", text);
         }
         Said::Voided => (
             "This link does not count any more",
-            "You typed login again since, or the code was wrong too often. Use the newest link in your chat with the bot, or type login there.",
+            "You typed login again since, or logout, or the code was wrong too often. Use the newest link in your chat with the bot, or type login there.",
         ),
         Said::Stale => (
             "Please start again",
@@ -143,7 +150,8 @@ fn failure(why: FailureReason, facts: &Facts) -> String {
         FailureReason::TooManyAttempts => {
             let wait = minutes(facts.stretch_minutes);
             return format!(
-                "Too many passwords were tried. Please wait {wait} from the last one, or sign in with Office 365."
+                "Too many passwords were tried. Please wait {wait} from the last one, and type login to the bot again; or sign in \
+                 with Office 365."
             );
         }
         FailureReason::ProductUnavailable => {

@@ -63,9 +63,15 @@ fn said(said: &Said, facts: &Facts) -> (&'static str, String) {
             "Sie sind verbunden",
             "Nachrichten für Sie kommen in Ihrem Chat mit dem Bot in Microsoft Teams an. Sie können diese Seite schließen.",
         ),
+        Said::Used => (
+            "Dieser Link wurde benutzt",
+            "Er hat Sie verbunden, und seither wurde die Verbindung getrennt. Um sie wieder herzustellen, schreiben Sie dem Bot \
+             login, oder lassen Sie sich dort, wo Sie den Link bekommen haben, einen neuen geben.",
+        ),
         Said::NotOurs => (
             "Dieser Link geht nicht",
-            "Vielleicht wurde er beim Kopieren abgeschnitten. Lassen Sie sich dort, wo Sie ihn bekommen haben, einen neuen geben.",
+            "Vielleicht wurde er beim Kopieren abgeschnitten. Schreiben Sie dem Bot login, oder lassen Sie sich dort, wo Sie ihn \
+             bekommen haben, einen neuen geben.",
         ),
         Said::NoCookie => (
             "Bitte beginnen Sie von vorn",
@@ -79,13 +85,14 @@ fn said(said: &Said, facts: &Facts) -> (&'static str, String) {
         Said::Lapsed => {
             let good_for = minutes(facts.link_minutes);
             let text = format!(
-                "Links gelten nur {good_for}. Lassen Sie sich dort, wo Sie ihn bekommen haben, einen neuen geben."
+                "Links gelten nur {good_for}. Schreiben Sie dem Bot login, oder lassen Sie sich dort, wo Sie ihn bekommen haben, \
+                 einen neuen geben."
             );
             return ("Dieser Link ist zu alt", text);
         }
         Said::Voided => (
             "Dieser Link gilt nicht mehr",
-            "Sie haben seither noch einmal login geschrieben, oder der Code war zu oft falsch. Nehmen Sie den neuesten Link in Ihrem Chat \
+            "Sie haben seither noch einmal login geschrieben, oder logout, oder der Code war zu oft falsch. Nehmen Sie den neuesten Link in Ihrem Chat \
              mit dem Bot, oder schreiben Sie dort login.",
         ),
         Said::Stale => (
@@ -159,8 +166,8 @@ fn failure(why: FailureReason, facts: &Facts) -> String {
         FailureReason::TooManyAttempts => {
             let wait = minutes(facts.stretch_minutes);
             return format!(
-                "Es wurden zu viele Passwörter versucht. Bitte warten Sie ab dem letzten {wait}, oder melden Sie sich mit \
-                 Office 365 an."
+                "Es wurden zu viele Passwörter versucht. Bitte warten Sie ab dem letzten {wait} und schreiben Sie dem Bot \
+                 dann noch einmal login; oder melden Sie sich mit Office 365 an."
             );
         }
         FailureReason::ProductUnavailable => {

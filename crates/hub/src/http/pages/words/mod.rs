@@ -43,7 +43,7 @@ pub(super) struct Words {
     pub(super) approval_wanted: &'static str,
     pub(super) rights: &'static str,
     pub(super) continue_to_microsoft: &'static str,
-    /// By the tenant's id.
+    /// By the organisation's name and id.
     pub(super) only_administrators: fn(&str) -> String,
     pub(super) try_again: &'static str,
     /// Title and text of what went wrong on our side.
