@@ -24,7 +24,8 @@ pub struct Tenant {
     /// The surfaces whose breaker is open.
     pub breakers: BTreeSet<Surface>,
     pub consent: Consent,
-    /// Who could not sign in for want of consent, and is to be told when there is word of it.
+    /// Who could not sign in for want of consent, and is to be told when there is word of it. No more than the organisation has
+    /// people: each has typed `login` themselves.
     pub awaiting: BTreeSet<PersonId>,
     /// Who waited when there was word of it, and by which report; until all of them are told.
     pub to_tell: BTreeMap<PersonId, u32>,
@@ -33,9 +34,6 @@ pub struct Tenant {
     /// The newest report of which all were told who waited for it.
     pub told: u32,
 }
-
-/// So many people of a tenant are told; it is for the first who try the bot, not for all who might.
-const AWAITING_MAX: usize = 1000;
 
 /// What is known of an administrator's consent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,9 +210,7 @@ impl Aggregate for Tenant {
             Command::CloseBreaker { surface } if self.breakers.contains(&surface) => {
                 vec![Event::BreakerClosed { surface }]
             }
-            Command::AwaitConsent { person }
-                if !self.awaiting.contains(&person) && self.awaiting.len() < AWAITING_MAX =>
-            {
+            Command::AwaitConsent { person } if !self.awaiting.contains(&person) => {
                 vec![Event::ConsentAwaited { person }]
             }
             Command::ReportConsent => vec![Event::ConsentReported { report: Some(self.reported + 1) }],
@@ -309,6 +305,16 @@ mod tests {
         given::<Tenant>([awaited.clone(), Event::ConsentReported { report: Some(1) }])
             .when(Command::AwaitConsent { person })
             .then([awaited]);
+    }
+
+    #[test]
+    fn all_who_wait_are_to_be_told_however_many() {
+        let waits = (0..5000).map(|n| Event::ConsentAwaited { person: testing::person(n) });
+        let tenant = waits.fold(Tenant::default(), Tenant::evolve);
+        let more = tenant.decide(Command::AwaitConsent { person: testing::person(5000) }).unwrap();
+        let reported = Event::ConsentReported { report: Some(1) };
+        let tenant = more.into_iter().chain([reported]).fold(tenant, Tenant::evolve);
+        assert_eq!(tenant.to_tell.len(), 5001);
     }
 
     #[test]
