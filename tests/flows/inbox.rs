@@ -251,3 +251,20 @@ async fn a_removal_that_comes_after_the_next_installation_changes_nothing() {
     world.until_recorded("activity.handled.v1", 5).await;
     assert_eq!(connection().await, Reachable::Removed);
 }
+
+#[tokio::test]
+async fn who_removed_the_bot_is_not_greeted_for_an_earlier_installation_that_comes_late() {
+    let world = world().await;
+    let seconds = Duration::from_secs;
+    told(&world, true, seconds(0)).await;
+    world.microsoft.until_heard(ADA, 1).await;
+    told(&world, false, seconds(20)).await;
+    world.until_recorded("activity.handled.v1", 2).await;
+    // What the bot can do would be told again by now.
+    world.advance(Duration::from_mins(11));
+    told(&world, true, seconds(10)).await;
+    world.until_recorded("activity.handled.v1", 3).await;
+    assert_eq!(world.microsoft.heard(ADA).len(), 1);
+    told(&world, true, seconds(30)).await;
+    world.microsoft.until_heard(ADA, 2).await;
+}

@@ -131,3 +131,19 @@ async fn first_of(hub: &Hub, person: ConnectionId, failures: u32) -> Result<Left
         Some(Err(_)) | None => Left::Until(hub.clock.now() + LOOK_AGAIN),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use custody::VaultError;
+
+    use super::*;
+
+    #[test]
+    fn what_can_never_be_handled_is_given_up_soon_and_what_waits_for_a_store_or_a_read_model_after_a_day() {
+        for hopeless in [NotThere.into(), VaultError::Destroyed.into()] {
+            assert_eq!(failures_max(&hopeless), FAILURES_MAX, "{hopeless}");
+        }
+        let away = anyhow::anyhow!("the store is away, or the read model behind");
+        assert_eq!(failures_max(&away), OUTAGE_FAILURES_MAX);
+    }
+}
