@@ -36,7 +36,7 @@ pub async fn serve(sources: &Sources) -> Result<ExitCode> {
     logging::init(&config.log);
     refuse_dev_data(&config.data.directory)?;
     let deadline = config.server.shutdown_deadline;
-    let lifecycle = Lifecycle::new();
+    let (lifecycle, signals) = (Lifecycle::new(), signals()?);
     let listener = http::serve::bind(config.server.listen)?;
     if let Some(shared) = config.store.connection_string.clone() {
         let store = Arc::new(EventStoreDb::new(shared, Options::default())?);
@@ -44,7 +44,7 @@ pub async fn serve(sources: &Sources) -> Result<ExitCode> {
     } else {
         start_embedded(config, &lifecycle, listener).await?;
     }
-    Ok(lifecycle.run(deadline, signals()?).await)
+    Ok(lifecycle.run(deadline, signals).await)
 }
 
 /// Starts on a store that may not be there yet; until it is, the listener answers what is waited for.

@@ -99,7 +99,8 @@ impl Lifecycle {
     }
 }
 
-/// One message for each SIGINT or SIGTERM that this process gets.
+/// One message for each SIGINT or SIGTERM that this process gets from now on. To be asked for before anybody can learn
+/// that the process is there: until then a signal ends it where it stands.
 pub fn signals() -> std::io::Result<mpsc::Receiver<()>> {
     use tokio::signal::unix::{SignalKind, signal};
 

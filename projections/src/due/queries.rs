@@ -21,14 +21,18 @@ pub(super) const HEAD: &str = "SELECT key, ways, position FROM messages WHERE la
     ORDER BY position LIMIT ?2";
 
 /// Lanes that are ready by themselves, by a later grant, and by a message that may go a way which is neither closed nor
-/// put off (or looks so: what may go either way still waits while the first of them is put off).
-pub(super) const READY: &str = "SELECT key, ready_us FROM lanes WHERE ready_us NOT NULL
-    UNION ALL SELECT lanes.key, 0 FROM lanes JOIN connections USING (key)
+/// put off (or looks so: what may go either way still waits while the first of them is put off). Of those ready by
+/// themselves, which after an outage may be most, whose first message is the oldest comes first: so nobody waits longer
+/// than needs be, and what is written together lies together.
+pub(super) const READY: &str = "SELECT key, ready_us,
+      (SELECT position FROM messages WHERE lane = lanes.key ORDER BY ways, position LIMIT 1) AS first
+      FROM lanes WHERE ready_us NOT NULL
+    UNION ALL SELECT lanes.key, 0, 0 FROM lanes JOIN connections USING (key)
       WHERE parked_grant NOT NULL AND grant_number > parked_grant AND NOT open
-    UNION ALL SELECT key, 0 FROM lanes WHERE closed NOT NULL AND NOT open
+    UNION ALL SELECT key, 0, 0 FROM lanes WHERE closed NOT NULL AND NOT open
       AND EXISTS (SELECT 1 FROM (VALUES (1), (2), (3)) AS choice CROSS JOIN messages
         WHERE choice.column1 & ~closed AND lane = lanes.key AND ways = choice.column1)
-    ORDER BY ready_us";
+    ORDER BY ready_us, first";
 
 /// A lane with the messages whose turn it is, read at one moment.
 #[derive(Clone, Debug, PartialEq)]

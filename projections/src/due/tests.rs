@@ -187,6 +187,15 @@ async fn lanes_are_found_by_what_they_wait_for() {
     assert_eq!(queries::head(&open.model, person(4).connection(), at(2)).unwrap(), None);
 }
 
+#[tokio::test]
+async fn of_ready_lanes_that_of_the_oldest_message_comes_first() {
+    for order in [[1, 2, 3], [2, 3, 1], [3, 1, 2]] {
+        let open = open_for_reading::<Due>(&order.map(|n| accepted(n, n))).await;
+        let ready = queries::ready_lanes(&open.model).await.unwrap();
+        assert_eq!(ready, order.map(|n| (person(n).connection(), at(0))));
+    }
+}
+
 async fn connection(events: &[Told]) -> Option<ConnectionRow> {
     match rows_of::<Due>(events).await.remove(&Key::Connection(person(1).connection())) {
         Some(Row::Connection(row)) => Some(row),

@@ -4,8 +4,9 @@
 //! for ever. Where a process dies in between there was no answer, so Teams sends the activity again, which brings the
 //! payload; and if it never does, the activity ends as one whose payload was lost.
 //!
-//! **Invariants.** What people of an organisation do that is not let in is not kept. What comes ten times, to ten hubs at once, is received once. The vault's inbox holds nothing but payloads
-//! of activities that are recorded, and none of those that are handled.
+//! **Invariants.** What people of an organisation do that is not let in is not kept. What comes ten times, to ten hubs at
+//! once, is received once. The vault's inbox holds nothing but payloads of activities that are recorded, and none of those
+//! that are handled.
 
 use anyhow::Result;
 use custody::VaultError;

@@ -41,13 +41,13 @@ pub(super) async fn serve(args: StoreServeArgs) -> Result<ExitCode> {
     );
     let whom = if args.insecure { For::Everybody } else { For::Users(serve.users) };
     let port = StorePort::bind(serve.listen, whom, serve.tls.as_ref())?;
-    let (address, lifecycle) = (port.address()?, Lifecycle::new());
+    let (address, lifecycle, signals) = (port.address()?, Lifecycle::new(), signals()?);
     let store = Arc::new(open_store(&data.directory)?);
     port.spawn(&lifecycle, store, Arc::new(SystemClock), Arc::new(SystemIds))?;
     let ready = json!({ "address": address, "tls": serve.tls.is_some(), "insecure": args.insecure });
     print(&if args.json { format!("{ready}\n") } else { format!("{address}\n") })?;
     eprintln!("The store in {} is served on {address}.", data.directory.display());
-    Ok(lifecycle.run(SHUTDOWN_DEADLINE, signals()?).await)
+    Ok(lifecycle.run(SHUTDOWN_DEADLINE, signals).await)
 }
 
 pub(super) fn users(command: &StoreUsersCommand) -> Result<()> {

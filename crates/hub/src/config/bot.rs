@@ -29,7 +29,7 @@ pub struct BotConfig {
 impl BotConfig {
     /// `None` without an application id: then there is no bot.
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
-        let app_id = section.optional("app_id", "a UUID", |text| Uuid::try_parse(text).ok());
+        let app_id = section.uuid("app_id");
         let given = section.text("app_id").is_some();
         let secret = section.secret("app_secret");
         match (given, &secret) {

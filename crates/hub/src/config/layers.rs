@@ -220,7 +220,14 @@ impl Section<'_> {
     /// An id without a default.
     pub fn id(&mut self, key: &str, what: &str) -> Uuid {
         self.required(key, what);
-        self.optional(key, "a UUID", |text| Uuid::try_parse(text).ok()).unwrap_or_default()
+        self.uuid(key).unwrap_or_default()
+    }
+
+    /// All zeros stand for what nobody has filled in yet.
+    pub fn uuid(&mut self, key: &str) -> Option<Uuid> {
+        self.optional(key, "a UUID, and not all zeros", |text| {
+            Uuid::try_parse(text).ok().filter(|id| !id.is_nil())
+        })
     }
 
     pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {

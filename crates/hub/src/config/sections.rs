@@ -200,8 +200,7 @@ impl MicrosoftConfig {
     }
 
     fn teams_app(section: &mut Section<'_>) -> TeamsApp {
-        let id = |text: &str| Uuid::try_parse(text).ok().map(|id| id.to_string());
-        let external = section.optional("teams_app_external_id", "a UUID", id);
+        let external = section.uuid("teams_app_external_id").map(|id| id.to_string());
         match (external, section.text("teams_app_id")) {
             (Some(external), None) => TeamsApp::ExternalId(external),
             (None, Some(catalog)) => TeamsApp::CatalogId(catalog),

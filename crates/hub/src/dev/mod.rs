@@ -68,7 +68,7 @@ pub struct DevFile {
 
 async fn serve(args: DevArgs) -> Result<ExitCode> {
     let directory = PathBuf::from(DEV_FILE).parent().map(Path::to_path_buf).unwrap_or_default();
-    let listeners = Listeners::fixed(args.port)?;
+    let (listeners, signals) = (Listeners::fixed(args.port)?, signals()?);
     let sources = Sources::of_process(args.config.config);
     let dev = Dev::start(&directory, args.store, listeners, sources).await?;
     let file = directory.join("dev.json");
@@ -78,7 +78,7 @@ async fn serve(args: DevArgs) -> Result<ExitCode> {
         eprintln!("  The simulated Microsoft has forgotten its sign-ins: sign in again.\n");
     }
     let deadline = dev.hub.config.server.shutdown_deadline;
-    let code = dev.run(deadline, signals()?).await;
+    let code = dev.run(deadline, signals).await;
     std::fs::remove_file(&file)?;
     Ok(code)
 }
@@ -310,7 +310,7 @@ pub async fn run_simulator(listen: std::net::SocketAddr) -> Result<ExitCode> {
         public_url: Some(format!("http://localhost:{}", listener.local_addr()?.port())),
         ..Settings::default()
     };
-    let lifecycle = Lifecycle::new();
+    let (lifecycle, signals) = (Lifecycle::new(), signals()?);
     eprintln!(
         "The simulator listens.\n  authority      {0}\n  graph_base     {0}/v1.0\n  client_id      {1}\n  \
          client_secret  {2}\n  Teams app      {3}\n  redirect URI   {4}\n  Teams page     {0}/teams\n  control token  {5}",
@@ -322,7 +322,7 @@ pub async fn run_simulator(listen: std::net::SocketAddr) -> Result<ExitCode> {
         settings.control_token,
     );
     start_simulator(listener, settings, &lifecycle)?;
-    Ok(lifecycle.run(Duration::from_secs(5), signals()?).await)
+    Ok(lifecycle.run(Duration::from_secs(5), signals).await)
 }
 
 /// The key of the client that plays the product: the one of earlier runs while it is good, or else a new one in its place.

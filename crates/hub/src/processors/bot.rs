@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::turns::{Left, Turns};
-use super::{at_time, backoff};
+use super::{Panicked, at_time, backoff, contained};
 use crate::{
     bot::handle::{self, Handled, NotThere},
     hub::Hub,
@@ -113,12 +113,12 @@ async fn work(hub: &Hub, person: ConnectionId, failures: u32) -> Left {
 /// A store or a read model that is away comes back, and what somebody said meanwhile, a `logout` perhaps, is not to be lost
 /// for it.
 fn failures_max(why: &anyhow::Error) -> u32 {
-    if handle::is_hopeless(why) { FAILURES_MAX } else { OUTAGE_FAILURES_MAX }
+    if why.is::<Panicked>() || handle::is_hopeless(why) { FAILURES_MAX } else { OUTAGE_FAILURES_MAX }
 }
 
 async fn first_of(hub: &Hub, person: ConnectionId, failures: u32) -> Result<Left> {
     let Some((id, row)) = queries::first_activity(&hub.due, person).await? else { return Ok(Left::Nothing) };
-    let recorded_at = match handle::handle(hub, id, &row).await {
+    let recorded_at = match contained(handle::handle(hub, id, &row)).await {
         Ok(Handled::At(position)) => position,
         Ok(Handled::NotBefore(at)) => return Ok(Left::Until(at)),
         Err(error) if failures + 1 >= failures_max(&error) => handle::give_up(hub, id, &row, &error).await?,
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_can_never_be_handled_is_given_up_soon_and_what_waits_for_a_store_or_a_read_model_after_a_day() {
-        for hopeless in [NotThere.into(), VaultError::Destroyed.into()] {
+        for hopeless in [NotThere.into(), VaultError::Destroyed.into(), Panicked.into()] {
             assert_eq!(failures_max(&hopeless), FAILURES_MAX, "{hopeless}");
         }
         let away = anyhow::anyhow!("the store is away, or the read model behind");

@@ -19,10 +19,11 @@ mod shards;
 mod sign_ins;
 mod tokens;
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use anyhow::Result;
 use domain::Timestamp;
+use futures_util::FutureExt as _;
 use projections::{Change, Projection, ReadModel, due};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,17 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Before something is tried again that failed for itself, while the rest went on.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// What a task among many makes of its own panic: a failure like another. What it chokes on then holds up its own lane or
+/// person, and does not end the whole hub, at each start anew.
+fn contained<T>(work: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+    AssertUnwindSafe(work).catch_unwind().map(|ended| ended.unwrap_or_else(|_| Err(Panicked.into())))
+}
+
+/// There is more about it in what the program says at a panic.
+#[derive(Debug, thiserror::Error)]
+#[error("the hub's own code panicked, which is a fault in it")]
+struct Panicked;
 
 /// Starts all processors.
 pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
@@ -156,4 +168,16 @@ pub fn backoff(first: Duration, max: Duration, failures: u32, ids: &dyn Ids) -> 
     // The low bits of a random id are as good a die as any.
     let die = u32::try_from(ids.uuid().as_u128() & 0xffff).unwrap_or_default();
     full / 2 + (full / 2).mul_f64(f64::from(die) / f64::from(0xffff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_among_many_is_a_failure_of_its_own_work() {
+        let panics = contained::<()>(async { panic!("something is not as it must be") });
+        assert!(panics.await.unwrap_err().is::<Panicked>());
+        assert_eq!(contained(async { Ok(7) }).await.unwrap(), 7);
+    }
 }

@@ -15,7 +15,7 @@ use projections::{Change, due::Key, due::queries};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{PAUSE, at_time, delivery};
+use super::{PAUSE, at_time, contained, delivery};
 use crate::hub::Hub;
 
 /// What a task found about its lane when it left it.
@@ -125,7 +125,7 @@ impl Lanes {
             self.worked.insert(lane, false);
             let hub = hub.clone();
             self.tasks.spawn(async move {
-                let left = delivery::work(&hub, lane).await.unwrap_or_else(|error| {
+                let left = contained(delivery::work(&hub, lane)).await.unwrap_or_else(|error| {
                     tracing::warn!(lane.id = %lane, error = format!("{error:#}"), "A lane could not be worked; trying again.");
                     Left::Until(Instant::now() + PAUSE)
                 });

@@ -94,6 +94,7 @@ fn what_teams_would_refuse_is_refused_here() {
         ("CHANCERY_TEAMS_APP__WEBSITE_URL", "http://example.com", "an https:// address"),
         ("CHANCERY_TEAMS_APP__APPLICATION_ID_URI", "https://hub.example.com", "an application ID URI"),
         ("CHANCERY_BOT__APP_ID", "bot", "a UUID"),
+        ("CHANCERY_MICROSOFT__TEAMS_APP_EXTERNAL_ID", "00000000-0000-0000-0000-000000000000", "a UUID"),
     ] {
         let error = load(&[(name, value)]).unwrap_err();
         assert!(error.contains(problem), "{error}");
