@@ -22,8 +22,8 @@ pub(super) const HEAD: &str = "SELECT key, ways, position FROM messages WHERE la
 
 /// Lanes that are ready by themselves, by a later grant, and by a message that may go a way which is neither closed nor
 /// put off (or looks so: what may go either way still waits while the first of them is put off). Of those ready by
-/// themselves, which after an outage may be most, whose first message is the oldest comes first: so nobody waits longer
-/// than needs be, and what is written together lies together.
+/// themselves, which after an outage may be most, that whose first message is the oldest comes first: nobody waits behind
+/// who came later.
 pub(super) const READY: &str = "SELECT key, ready_us,
       (SELECT position FROM messages WHERE lane = lanes.key ORDER BY ways, position LIMIT 1) AS first
       FROM lanes WHERE ready_us NOT NULL
