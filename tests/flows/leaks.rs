@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
-use microsoft_simulator::{Flaw, Garbage, Kind};
+use microsoft_simulator::{
+    Flaw, Garbage, Kind,
+    activities::{Act, TokenFlaw},
+};
 use serde_json::json;
 
 use crate::harness::{
@@ -12,8 +15,10 @@ use crate::harness::{
     browser::{Browser, query},
     log_file,
     microsoft::{ADA, BRUNO, HOUR, Microsoft},
+    panel::Endpoint,
     process::{Home, two_free_ports},
     secrets::{Needle, found, hold_files_free, hold_free, issued},
+    teams::card,
 };
 
 /// What was said in messages and to sign in; sealed, so not to be found either.
@@ -93,6 +98,80 @@ async fn no_secret_is_in_any_file_log_or_answer() {
     assert!(hold_files_free(&world.data(), &needles) > 5);
     let log = std::fs::read(log_file()).unwrap();
     hold_free("the log", &String::from_utf8_lossy(&log[logged_before..]), &needles[..needles.len() - 3]);
+}
+
+#[tokio::test]
+async fn nothing_that_people_type_to_the_bot_or_on_the_panel_is_in_any_file_log_event_or_metric() {
+    let logged_before = std::fs::read(log_file()).map_or(0, |log| log.len());
+    let endpoint = Endpoint::start().await;
+    let mut needles = Vec::new();
+    let mut typed = |what: &str| {
+        let text = format!("{what}, which is for nobody to find");
+        needles.push(Needle::new(what, &text));
+        text
+    };
+    let secret = typed("the product's secret");
+    let world = World::with(&[
+        ("PASSWORD__KIND", "endpoint"),
+        ("PASSWORD__ENDPOINT_URL", &endpoint.url),
+        ("PASSWORD__ENDPOINT_SECRET", &secret),
+    ])
+    .await;
+    world.listen();
+    let microsoft = &world.microsoft;
+
+    // To the bot: what it answers, can't answer, does not know or does not believe.
+    microsoft.say(ADA, &typed("a text")).await;
+    microsoft.until_heard(ADA, 1).await;
+    microsoft.fault("connector.send", Kind::Status { status: 500, retry_after_seconds: None });
+    microsoft.say(BRUNO, &typed("a text without an answer")).await;
+    world.until_recorded("notice.unknown.v1", 1).await;
+    microsoft.simulator.say_in_group(microsoft.oid(ADA), &typed("a text in a group")).await.unwrap();
+    let value = json!({ "command": "status", "comment": typed("a comment on a card") });
+    microsoft.send(ADA, Act::Submit { reply_to: "1732365000987".to_owned(), value }, |_| {}).await;
+    let value = json!({ "state": typed("a state") });
+    microsoft.send(ADA, Act::Invoke { name: "signin/verifyState".to_owned(), value }, |_| {}).await;
+    for (token, change) in [(Some(TokenFlaw::WrongKey), json!({})), (None, json!({ "type": 7 }))] {
+        let text = Act::Text(typed("a text that is refused"));
+        microsoft.send(ADA, text, |it| (it.token, it.change) = (token, change)).await;
+    }
+    // On the panel, and the code in the chat.
+    microsoft.say(ADA, "login").await;
+    microsoft.until_heard(ADA, 3).await;
+    let link = card(&microsoft.heard(ADA)[2])["actions"][0]["url"].as_str().unwrap().to_owned();
+    let (name, mut browser) = (typed("a name"), Browser::new());
+    for (status, answer) in
+        [(200, r#"{"result":"wrong"}"#), (500, ""), (200, r#"{"result":"second_factor"}"#)]
+    {
+        endpoint.answers(status, answer);
+        browser.type_password(&link, &name, &typed("a password")).await;
+    }
+    let (shown, account) = (typed("a display name"), typed("an account"));
+    endpoint.answers(200, &json!({ "result": "ok", "account": account, "display_name": shown }).to_string());
+    let (password, factor) = (typed("the right password"), typed("a second factor"));
+    let fields = [("name", name.as_str()), ("password", &password), ("second_factor", &factor)];
+    assert_eq!(browser.submit(&link, "password", &fields).await.status, 303);
+    let code = browser.get(&link).await.typed_code().unwrap();
+    microsoft.say(ADA, &code).await;
+    world.until_recorded("account.linked.v1", 1).await;
+    let events = world.until_recorded("activity.handled.v1", 6).await;
+
+    let plain = code.replace('-', "");
+    needles.extend([Needle::short("code", &code), Needle::short("code without its dash", &plain)]);
+    needles.extend(issued(&microsoft.simulator));
+    let given: Vec<_> = microsoft.simulator.secrets().iter().map(|secret| secret.kind).collect();
+    let kinds = ["activity_token", "app_token", "bot_secret"];
+    assert!(kinds.iter().all(|kind| given.contains(kind)), "{given:?}");
+    needles.extend([
+        Needle::new("cookie", browser.cookie.as_deref().unwrap().split_once('=').unwrap().1),
+        Needle::new("link", link.rsplit_once('.').unwrap().1),
+    ]);
+    hold_free("the events", &format!("{events:?}"), &needles);
+    let metrics = world.api.request(reqwest::Method::GET, "/metrics").send().await.unwrap();
+    hold_free("/metrics", &metrics.text().await.unwrap(), &needles);
+    assert!(hold_files_free(&world.data(), &needles) > 5);
+    let log = std::fs::read(log_file()).unwrap();
+    hold_free("the log", &String::from_utf8_lossy(&log[logged_before..]), &needles);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::harness::{
     World,
     browser::{Browser, query, with_query},
+    log::count,
     microsoft::{ADA, BRUNO, DAY, HOUR},
     panel::{Endpoint, PASSWORD},
 };
@@ -281,11 +282,50 @@ async fn a_product_that_is_down_slow_or_lies_lets_nobody_in() {
     endpoint.answers(200, r#"{"result":"wrong"}"#);
     let page = browser.type_password(url.as_str(), "ada", "secret-pw").await;
     assert!(page.text.contains("user name or the password is wrong"), "{}", page.text);
-    for event in world.events().await {
+    let events = world.events().await;
+    assert_eq!((count(&events, "signin.provisional.v1"), count(&events, "account.linked.v1")), (0, 0));
+    for event in events {
         let text = event.data.to_string();
         assert!(!text.contains("secret-pw") && !text.contains("\"ada\""), "{text}");
     }
     assert!(!std::fs::read_to_string(crate::harness::log_file()).unwrap().contains("secret-pw"));
+}
+
+#[tokio::test]
+async fn a_product_that_is_down_slow_or_lies_about_an_account_links_nobody_and_the_next_try_does() {
+    let endpoint = Endpoint::start().await;
+    let world = World::with(&[
+        ("PRODUCT__ACCOUNT_URL", &endpoint.url),
+        ("PRODUCT__SECRET", "shared"),
+        ("PRODUCT__TIMEOUT_MS", "200"),
+    ])
+    .await;
+    let url = world.login(ADA).await.url;
+    let mut browser = Browser::new();
+    let long = format!(r#"{{"account":"u-1","found_by":"person","more":"{}"}}"#, "x".repeat(20_000));
+    for (status, answer) in [
+        (500, ""),
+        (503, ""),
+        (302, r#"{"account":"u-1","found_by":"person"}"#),
+        (201, r#"{"account":"u-1","found_by":"person"}"#),
+        (200, "silence"),
+        (200, "<html>"),
+        (200, r#"{"account":"","found_by":"person"}"#),
+        (200, r#"{"account":7,"found_by":"person"}"#),
+        (200, r#"{"account":"u-1","found_by":"guess"}"#),
+        (200, &long),
+    ] {
+        endpoint.answers(status, answer);
+        let page = browser.sign_in(url.as_str(), ADA).await;
+        assert_eq!(page.title(), "You are not connected yet", "{status} {answer}: {}", page.text);
+    }
+    let events = world.events().await;
+    for name in ["account.linked.v1", "connection.linked.v1", "connection.token-issued.v1"] {
+        assert_eq!(count(&events, name), 0, "{name}");
+    }
+    endpoint.answers(200, r#"{"account":"u-1","found_by":"person"}"#);
+    assert_eq!(browser.sign_in(url.as_str(), ADA).await.title(), "You are connected");
+    world.until_recorded("account.linked.v1", 1).await;
 }
 
 #[tokio::test]

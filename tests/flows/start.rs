@@ -109,6 +109,22 @@ fn data_that_cannot_be_written_or_are_in_use_are_refused() {
 }
 
 #[test]
+fn a_store_that_cannot_be_meant_is_refused_and_its_password_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let kind = ("CHANCERY_STORE__KIND", "eventstoredb".to_owned());
+    for (string, word) in [
+        ("http://hub:not-to-be-printed@store.example:2113", "no connection string of EventStoreDB"),
+        ("esdb://hub:not-to-be-printed@", "no connection string of EventStoreDB"),
+        ("esdb://hub:not-to-be-printed@store.example:2113?tsl=false", "no connection string of EventStoreDB"),
+        ("esdb://hub:not-to-be-printed@store.example:2113?tlsCAFile=/nowhere.pem", "tlsCAFile"),
+    ] {
+        let string = ("CHANCERY_STORE__CONNECTION_STRING", string.to_owned());
+        refuses(directory.path(), &[kind.clone(), string], &[word]);
+    }
+    assert!(!directory.path().join("data").exists(), "nothing is touched");
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -128,6 +144,8 @@ fn readme(begin: &str, directory: &Path) -> String {
     let (_, block) = part.split_once(begin).unwrap();
     let (block, _) = block.split_once("```").unwrap();
     let directory = directory.to_str().unwrap();
+    // Whose ids these are, the reader knows.
+    let block = block.replace("00000000-0000-0000-0000-000000000000", "c0ffee00-7a1b-4c2d-8e3f-405162738495");
     block.replace("/etc/chancery", directory).replace("/var/lib/chancery", &format!("{directory}/data"))
 }
 

@@ -9,15 +9,28 @@ use microsoft_simulator::activities::Act;
 use reqwest::Method;
 use uuid::Uuid;
 
-use crate::harness::{
-    cluster::{Cluster, until},
-    log::{count, read},
-    microsoft::{ADA, HOUR},
+use crate::{
+    harness::{
+        cluster::{Cluster, until},
+        log::{count, read},
+        microsoft::{ADA, HOUR},
+    },
+    process::Server,
+    served,
 };
 
 #[tokio::test]
 async fn the_same_activity_ten_times_at_once_at_two_hubs_is_answered_once() {
-    let cluster = Cluster::start(2, 0, &[]).await;
+    ten_times_at_once(&Cluster::start(2, 0, &[]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_the_protocol_of_eventstoredb_as_well() {
+    let server = Server::start(&["--insecure"]);
+    ten_times_at_once(&served::cluster(&server, 2).await).await;
+}
+
+async fn ten_times_at_once(cluster: &Cluster) {
     cluster.until_shares_are(&[128, 128]).await;
     // Nobody listens there; what would be sent is what counts.
     cluster.microsoft.listen("http://localhost:9");

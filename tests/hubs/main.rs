@@ -1,5 +1,6 @@
 //! Several hubs on one store: they share the work, take over from each other, and nothing is done twice for it.
 
+mod absent;
 mod bot;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "each test binary uses a part of the harness")]

@@ -17,17 +17,24 @@ use crate::{
 };
 
 /// A hub that is killed with the test.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn start(cluster: &Cluster, server: &Server, microsoft: &str, name: &str) -> Self {
+    /// With settings of its own beside those that bring it to the cluster's store and to this Microsoft.
+    pub(crate) fn start(
+        cluster: &Cluster,
+        store: &str,
+        microsoft: &str,
+        name: &str,
+        more: &[(&str, &str)],
+    ) -> Self {
         let home = cluster.directory().join(name);
         std::fs::create_dir_all(home.join("data")).unwrap();
         let path = |of: &std::path::Path| of.to_str().unwrap().to_owned();
         let settings = &cluster.microsoft.settings;
         let environment = [
             ("STORE__KIND", "eventstoredb".to_owned()),
-            ("STORE__CONNECTION_STRING", format!("esdb://{}?tls=false", server.address)),
+            ("STORE__CONNECTION_STRING", store.to_owned()),
             ("DATA__DIRECTORY", path(&home.join("data"))),
             ("KEYS__KEY_ENCRYPTION_KEY_FILE", path(&cluster.directory().join("key"))),
             ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
@@ -50,6 +57,7 @@ impl Process {
         let log = File::create(home.join("stderr.log")).unwrap();
         let child = command(&["serve"])
             .envs(environment.map(|(key, value)| (format!("CHANCERY_{key}"), value)))
+            .envs(more.iter().map(|(key, value)| (format!("CHANCERY_{key}"), value)))
             .current_dir(&home)
             .stdout(Stdio::null())
             .stderr(log)
@@ -58,10 +66,15 @@ impl Process {
     }
 
     /// `STOP`, `CONT` or `TERM`.
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.0.id().to_string();
         let status = std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status();
         assert!(status.unwrap().success());
+    }
+
+    /// Waits until it has ended by itself; answers whether it says that all was well.
+    pub(crate) async fn ended_well(&mut self) -> bool {
+        until(async || self.0.try_wait().unwrap().is_some()).await && self.0.wait().unwrap().success()
     }
 
     /// `kill -9`.
@@ -85,7 +98,9 @@ async fn processes_that_are_frozen_killed_and_stopped_send_nothing_twice() {
     let cluster = served::cluster(&server, 1).await;
     cluster.link_crowd(PEOPLE).await;
     let microsoft = cluster.microsoft.open_tls_door();
-    let mut processes = ["one", "another"].map(|name| Process::start(&cluster, &server, &microsoft, name));
+    let store = format!("esdb://{}?tls=false", server.address);
+    let start = |name: &str| Process::start(&cluster, &store, &microsoft, name, &[]);
+    let mut processes = ["one", "another"].map(start);
     let (mut said, mut log) = (Vec::new(), cluster.log());
     log.until("three share the work", |log| log.shares() == [85, 85, 86]).await;
     for round in 0..6 {
@@ -97,8 +112,7 @@ async fn processes_that_are_frozen_killed_and_stopped_send_nothing_twice() {
             1 => process.kill(),
             _ => {
                 process.signal("TERM");
-                let ended = until(async || process.0.try_wait().unwrap().is_some()).await;
-                assert!(ended && process.0.wait().unwrap().success(), "{what}: it did not end well");
+                assert!(process.ended_well().await, "{what}: it did not end well");
             }
         }
         say(&cluster, 0, &mut said, 1, &format!("{what}, disturbed")).await;
@@ -107,7 +121,7 @@ async fn processes_that_are_frozen_killed_and_stopped_send_nothing_twice() {
         if round % 3 == 0 {
             process.signal("CONT");
         } else {
-            *process = Process::start(&cluster, &server, &microsoft, &format!("started in {what}"));
+            *process = start(&format!("started in {what}"));
         }
         log.until("three share the work", |log| log.shares() == [85, 85, 86]).await;
     }

@@ -48,11 +48,19 @@ impl Server {
         Self { child, address, arguments, environment, directory }
     }
 
-    /// `kill -9`, and a new process at the same address. Another test may have been given the port meanwhile, so it is
-    /// tried for a while.
     pub(crate) fn kill_and_start_again(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// A new process at the same address. Another test may have been given the port meanwhile, so it is tried for a while.
+    pub(crate) fn start_again(&mut self) {
         let begun = Instant::now();
         self.child = loop {
             match spawn(&self.directory, &self.address, &self.arguments, &self.environment) {
