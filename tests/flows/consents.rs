@@ -129,13 +129,53 @@ async fn who_begins_to_wait_after_a_report_is_told_of_the_next_one() {
 }
 
 #[tokio::test]
-async fn whose_link_ended_for_want_of_consent_is_told_once_however_often_it_is_reported() {
+async fn who_was_told_and_waits_again_is_told_again() {
     let world = world(&[ADA]).await;
-    world.link("u-1", ADA).await;
+    for reports in 1..=2 {
+        waits(&world, ADA).await;
+        report(&world).await;
+        until_told(&world, reports).await;
+        assert_eq!(heard(&world, ADA), reports);
+    }
+}
+
+/// Microsoft wants an administrator's consent where somebody who is linked needs a new token.
+async fn loses_consent(world: &World, upn: &str) {
+    world.link("u-1", upn).await;
     world.advance(2 * HOUR);
     world.microsoft.deny("token.refresh", 65_001);
     let message = world.api.send("u-1", "Hello").await;
-    world.until_message_is(&message, "parked").await;
+    assert_eq!(world.until_message_is(&message, "parked").await["why"], "consent_required");
+}
+
+#[tokio::test]
+async fn whose_link_ended_and_who_could_not_sign_in_again_either_is_told_once() {
+    let world = world(&[ADA]).await;
+    loses_consent(&world, ADA).await;
+    waits(&world, ADA).await;
+    report(&world).await;
+    until_told(&world, 1).await;
+    assert_eq!(heard(&world, ADA), 1);
+}
+
+#[tokio::test]
+async fn who_could_not_be_told_at_once_is_told_later_though_those_whose_link_ended_were() {
+    let world = world(&[ADA, BRUNO]).await;
+    loses_consent(&world, ADA).await;
+    waits(&world, BRUNO).await;
+    // Bruno's turn is first.
+    world.microsoft.fault("connector.send", Kind::Status { status: 429, retry_after_seconds: Some(1) });
+    report(&world).await;
+    world.until_recorded("notice.failed.v1", 1).await;
+    world.advance(MINUTE);
+    until_told(&world, 1).await;
+    assert_eq!((heard(&world, ADA), heard(&world, BRUNO)), (1, 1));
+}
+
+#[tokio::test]
+async fn whose_link_ended_for_want_of_consent_is_told_once_however_often_it_is_reported() {
+    let world = world(&[ADA]).await;
+    loses_consent(&world, ADA).await;
     for reports in 1..=2 {
         report(&world).await;
         until_told(&world, reports).await;

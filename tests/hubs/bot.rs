@@ -1,8 +1,15 @@
 //! What Teams tells several hubs of is received once, and answered once.
 
-use chancery::bot::{
-    catalogue::Notice,
-    notices::{self, Told},
+use chancery::{
+    bot::{
+        catalogue::Notice,
+        notices::{self, Told},
+    },
+    commands::Context,
+};
+use domain::{
+    CommandId, HubId, NoticeId,
+    notice::{self, Kind},
 };
 use futures_util::future::join_all;
 use microsoft_simulator::activities::Act;
@@ -102,4 +109,27 @@ async fn what_another_hub_began_and_did_not_end_in_its_time_is_unknown_and_not_s
     let events = read(cluster.store.as_ref()).await;
     assert_eq!((count(&events, "notice.unknown.v1"), count(&events, "notice.failed.v1")), (1, 0));
     assert_eq!(cluster.microsoft.heard(ADA).len(), 1);
+}
+
+#[tokio::test]
+async fn another_hub_has_the_time_that_it_gave_itself_however_little_this_one_would_need() {
+    let cluster = with_ada(&[]).await;
+    let (hub, person, kind) = (&cluster.hubs[0].hub, cluster.microsoft.person(ADA), Kind::ConsentReported);
+    let cause = [Uuid::from_u128(1).to_string(), serde_json::to_string(&kind).unwrap()];
+    let id = NoticeId(hub.custody.name_of("notice", &[&cause[0], &cause[1]]));
+    let (now, timeout_ms) = (hub.clock.now(), 3_600_000);
+    let other = HubId(Uuid::from_u128(7));
+    let start = notice::Command::Start {
+        person,
+        kind,
+        hub: other,
+        now,
+        timeout_ms,
+        again_after: None,
+        failures_max: 1,
+    };
+    let (command_id, context) = (CommandId::new("start".to_owned()), Context::hub("test", "notice"));
+    hub.commands.execute::<notice::Notice>(id, &command_id, &context, start).await.unwrap();
+    let Told::Later(at) = tell(&cluster, 0).await else { panic!("it is the other hub's to say") };
+    assert!(at.since(now) > HOUR / 2, "{at:?}");
 }
