@@ -66,7 +66,7 @@ async fn no_secret_is_in_any_file_log_or_answer() {
     world.until_message_is(&last, "delivered").await;
 
     needles.extend(issued(&world.microsoft.simulator));
-    let kinds = ["code", "access_token", "refresh_token", "id_token", "client_secret"];
+    let kinds = ["code", "code_verifier", "access_token", "refresh_token", "id_token", "client_secret"];
     let given: Vec<_> = world.microsoft.simulator.secrets().iter().map(|secret| secret.kind).collect();
     assert!(kinds.iter().all(|kind| given.contains(kind)), "{given:?}");
     let metrics = world.api.request(reqwest::Method::GET, "/metrics").send().await.unwrap();

@@ -68,3 +68,31 @@ async fn hubs_on_a_served_store_lose_nothing_when_one_of_them_or_the_store_is_ki
     hold(&cluster, &log, &said);
     of_claims(&cluster, &log);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_killed_again_and_again_while_messages_come_in_loses_none_and_has_none_sent_twice() {
+    let mut server = Server::start(&["--insecure"]);
+    let cluster = cluster(&server, 2).await;
+    cluster.until_shares_are(&[128, 128]).await;
+    cluster.link_crowd(PEOPLE).await;
+    let mut said = Vec::new();
+    for kill in 1..=3 {
+        let (what, mut log) = (format!("kill {kill}"), cluster.log());
+        let before = said.len();
+        let killing = async {
+            // Some have arrived, others are on their way, and most are still to come.
+            log.until("some arrive", |log| log.ends.len() > before + PEOPLE as usize / 4).await;
+            let kill = move || {
+                server.kill_and_start_again();
+                server
+            };
+            tokio::task::spawn_blocking(kill).await.unwrap()
+        };
+        ((), server) = tokio::join!(say(&cluster, kill % 2, &mut said, 3, &what), killing);
+        cluster.until_shares_are(&[128, 128]).await;
+    }
+    let mut log = cluster.log();
+    until_all_have_ended(&mut log, &said, "after the last kill").await;
+    hold(&cluster, &log, &said);
+    of_claims(&cluster, &log);
+}

@@ -81,10 +81,11 @@ struct RefreshToken {
     replaced: bool,
 }
 
-/// A secret that the simulator gave out. It cannot be printed.
+/// A secret that the simulator gave out, or was told. It cannot be printed.
 #[derive(Clone, Serialize)]
 pub struct IssuedSecret {
-    /// `code`, `access_token`, `refresh_token`, `id_token`, `client_secret`, `app_token`, `bot_secret` or `activity_token`.
+    /// `code`, `access_token`, `refresh_token`, `id_token`, `client_secret`, `app_token`, `bot_secret`, `activity_token` or
+    /// `code_verifier`.
     pub kind: &'static str,
     pub oid: Option<Uuid>,
     pub value: String,

@@ -121,6 +121,9 @@ impl Request {
             "authorization_code" => {
                 let code = self.demand("code")?;
                 let redirect_uri = self.demand("redirect_uri")?;
+                if let Some(verifier) = self.field("code_verifier") {
+                    world.grants.record_ours("code_verifier", verifier);
+                }
                 world.grants.redeem(
                     code,
                     now_ms,
