@@ -67,6 +67,25 @@ async fn an_outcome_is_recorded_though_what_follows_from_it_could_not_be() {
     }
 }
 
+#[tokio::test]
+async fn an_intent_of_which_the_store_did_not_tell_ends_as_not_sent_though_that_is_refused_at_first() {
+    let mut world = World::start().await;
+    world.link("u-1", ADA).await;
+    world.deliver("u-1", "Before").await;
+    world.end(PATIENCE).await;
+    // The intent is appended six times without an answer, and then its outcome.
+    let silent = Arc::new(Faltering::at_next(world.store().await, Way::LoseAnswers, "lane-"));
+    let refusing = Arc::new(Faltering::at_nth(silent.clone(), Way::RefuseOnce, "lane-", 7));
+    world.begin(refusing.clone()).await;
+    let message = world.api.send("u-1", "Meanwhile").await;
+    assert_eq!(world.until_message_is(&message, "deferred").await["why"], "not_sent");
+    assert!(silent.failed() && refusing.failed());
+    world.advance(HOUR / 4);
+    assert_eq!(world.until_message_is(&message, "delivered").await["attempts"], 2);
+    assert_eq!(world.microsoft.texts(ADA), ["Before", "Meanwhile"]);
+    assert_eq!(world.recorded("lane.unknown.v1").await, 0);
+}
+
 /// Tells the story with the first append going wrong, then with the second one, until it has no more.
 async fn every_append(way: Way) {
     let mut at = 1;
