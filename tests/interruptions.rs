@@ -15,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use microsoft_simulator::Kind;
 use serde_json::Value;
+use store::StreamName;
 
 use harness::{
     PATIENCE, World,
@@ -22,7 +23,7 @@ use harness::{
     browser::Browser,
     faltering::{Faltering, Way},
     log::count,
-    microsoft::{ADA, HOUR},
+    microsoft::{ADA, BRUNO, HOUR},
 };
 
 /// Stories told at once.
@@ -84,6 +85,24 @@ async fn an_intent_of_which_the_store_did_not_tell_ends_as_not_sent_though_that_
     assert_eq!(world.until_message_is(&message, "delivered").await["attempts"], 2);
     assert_eq!(world.microsoft.texts(ADA), ["Before", "Meanwhile"]);
     assert_eq!(world.recorded("lane.unknown.v1").await, 0);
+}
+
+#[tokio::test]
+async fn a_lane_whose_stream_was_deleted_underneath_sends_nothing_and_holds_up_nobody_else() {
+    let mut world = World::start().await;
+    for (account, upn) in [("u-1", ADA), ("u-2", BRUNO)] {
+        world.link(account, upn).await;
+        world.deliver(account, "Before").await;
+    }
+    let lane = StreamName::new(format!("lane-{}", world.person(ADA).connection()));
+    world.hub().store.delete_for_good(&lane).await.unwrap();
+    let lost = world.api.send("u-1", "Into nothing").await;
+    world.deliver("u-2", "Goes on").await;
+    world.restart(&[]).await;
+    world.deliver("u-2", "Still goes on").await;
+    assert_eq!(world.api.get("/health/ready").await.status, 200);
+    assert_eq!(world.api.message(&lost).await["status"], "pending");
+    assert_eq!(world.microsoft.texts(ADA), ["Before"]);
 }
 
 /// Tells the story with the first append going wrong, then with the second one, until it has no more.

@@ -4,12 +4,15 @@ use microsoft_simulator::Kind;
 use reqwest::Method;
 use serde_json::json;
 
+use store::{Filter, Position};
+
 use crate::harness::{
     api::{answer, drawn, text},
     browser::Browser,
     cluster::{Cluster, Log, Member, until, upn},
     intake::{answers, event, message, of_account, submit, submitted},
     microsoft::{ADA, HOUR},
+    secrets::{Needle, hold_files_free, hold_free, issued},
 };
 
 /// The lease ends, but not where all stands still for a moment.
@@ -235,4 +238,27 @@ async fn what_is_submitted_is_answered_once_and_in_order_though_its_hub_dies() {
         let arrived = cluster.microsoft.texts(&upn(person));
         assert!(arrived.is_sorted() && arrived.len() <= 40, "{arrived:?}");
     }
+}
+
+#[tokio::test]
+async fn what_was_typed_and_what_opens_doors_is_in_no_event_of_a_shared_store_not_even_in_its_vault() {
+    let cluster = Cluster::start(2, 1, &[]).await;
+    cluster.link_crowd(1).await;
+    cluster.microsoft.listen(&cluster.hubs[0].url);
+    // It lies in the vault for as long as the answer has to wait.
+    let wait = Kind::Status { status: 429, retry_after_seconds: Some(3600) };
+    cluster.microsoft.fault("connector.send", wait);
+    let typed = "a text that is for nobody to find";
+    assert_eq!(cluster.microsoft.say(&upn(1), typed).await, 200);
+    cluster.log().until("the answer waits", |log| log.count("notice.failed.v1") == 1).await;
+    let mut needles = issued(&cluster.microsoft.simulator);
+    needles.push(Needle::new("what was typed", typed));
+    let page = cluster.store.read_all(Position::START, &Filter::all(), 10_000).await.unwrap();
+    let of_vault = page.events.iter().filter(|event| event.stream.as_str().starts_with("vault-")).count();
+    assert!(of_vault > 2, "tokens, keys and what was typed are there");
+    for event in &page.events {
+        let text = [&event.data[..], b" ", &event.metadata].concat();
+        hold_free(event.stream.as_str(), &String::from_utf8_lossy(&text), &needles);
+    }
+    assert!(page.at_head && hold_files_free(cluster.directory(), &needles) > 10);
 }

@@ -48,7 +48,10 @@ impl<P: Projection> Batch<P> {
             stop: None,
         };
         for event in events {
-            match P::read(event) {
+            // What the store itself says of a stream, as that it was deleted underneath, is no event of ours: rows stay as
+            // they are, and whoever needs the stream is told by the store.
+            let read = if event.name.starts_with('$') { Ok(None) } else { P::read(event) };
+            match read {
                 Ok(Some(mine)) => {
                     P::keys(&mine, &mut batch.keys);
                     batch.events.push((mine, batch.keys.len()));

@@ -18,7 +18,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use store::{
-    Append, Appended, Direction, EventStore, Expected, Filter, NewEvent, Page, Position, Recorded,
+    Append, Appended, Direction, EventStore, Expected, Filter, Keeping, NewEvent, Page, Position, Recorded,
     StoreError, StreamName, embedded::EmbeddedStore,
 };
 use tokio_util::sync::CancellationToken;
@@ -163,6 +163,23 @@ async fn an_event_that_cannot_be_read_stops_the_projection_where_it_stands() {
     running.stop().await;
     let error = rebuild::<Toys>(store, data.path()).await.unwrap_err();
     assert!(error.to_string().contains("toy.painted.v1"));
+}
+
+#[tokio::test]
+async fn that_a_stream_was_deleted_underneath_changes_no_row_and_stops_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let before = testing::append(&*store, &[opened(1), paid_in(1, 5)]).await;
+    let running = Running::start(data.path(), store.clone());
+    running.rows_at(before).await;
+    store.delete_for_good(&StreamName::new("toy-1")).await.unwrap();
+    let later = testing::append(&*store, &[opened(2), paid_in(2, 6)]).await;
+
+    let followed = running.rows_at(later).await;
+
+    assert_eq!((balance(&followed, 1), balance(&followed, 2)), (Some(5), Some(6)));
+    running.stop().await;
+    rebuild::<Toys>(store, data.path()).await.unwrap();
 }
 
 /// Forwards to a real store, but breaks the follower's stream off behind the first page, a few times.
