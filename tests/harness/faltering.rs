@@ -69,6 +69,11 @@ impl Faltering {
         Self { prefix, ..Self::new(inner, way, at) }
     }
 
+    /// Begins to count anew: fails at the n-th append from now on.
+    pub(crate) fn fail_at(&self, at: usize) {
+        self.left.store(at, Ordering::SeqCst);
+    }
+
     /// Whether the n-th append was reached.
     pub(crate) fn failed(&self) -> bool {
         self.left.load(Ordering::SeqCst) == 0

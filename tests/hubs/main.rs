@@ -17,3 +17,4 @@ mod proxy;
 mod rounds;
 mod served;
 mod sharing;
+mod vault;
