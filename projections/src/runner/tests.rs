@@ -182,6 +182,31 @@ async fn that_a_stream_was_deleted_underneath_changes_no_row_and_stops_nothing()
     rebuild::<Toys>(store, data.path()).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_read_model_that_can_not_be_written_says_why_shows_what_it_has_and_goes_on() {
+    let data = tempfile::tempdir().unwrap();
+    let store = testing::open_store(data.path());
+    let running = Running::start(data.path(), store.clone());
+    let before = testing::append(&*store, &[opened(1), paid_in(1, 5)]).await;
+    running.rows_at(before).await;
+    let file = data.path().join("read-models").join(&files(data.path())[0]);
+    let disk = rusqlite::Connection::open(file).unwrap();
+    let full =
+        "CREATE TRIGGER disk BEFORE INSERT ON accounts BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    disk.execute_batch(full).unwrap();
+    let position = testing::append(&*store, &[paid_in(1, 6)]).await;
+
+    let state = testing::state(&running.model, |state| matches!(state, State::Waiting { .. })).await;
+
+    let State::Waiting { why } = state else { unreachable!() };
+    assert!(why.contains("the disk is full"), "{why}");
+    assert_eq!(balance(&testing::read_all(&running.model).await, 1), Some(5));
+    disk.execute_batch("DROP TRIGGER disk").unwrap();
+    assert_eq!(balance(&running.rows_at(position).await, 1), Some(11));
+    testing::state(&running.model, |state| *state == State::Live).await;
+    running.stop().await;
+}
+
 /// Forwards to a real store, but breaks the follower's stream off behind the first page, a few times.
 struct Faltering {
     store: Arc<EmbeddedStore>,
