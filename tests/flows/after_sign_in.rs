@@ -1,6 +1,9 @@
 //! What follows a sign-in, and its end: the chat is found, consent is waited for, all accounts are let go.
 
-use chancery::services::people::{LoggedOut, logout};
+use chancery::services::{
+    people::{LoggedOut, logout},
+    sign_ins::CodeTried,
+};
 use microsoft_simulator::Kind;
 use serde_json::json;
 use uuid::Uuid;
@@ -124,6 +127,33 @@ async fn a_log_out_between_password_and_code_leaves_the_code_good_for_a_link_of_
     world.type_code(ADA, &page.typed_code().unwrap()).await;
     assert_eq!(logout(world.hub(), world.person(ADA), Uuid::from_u128(2)).await.unwrap(), LoggedOut::Done);
     assert_eq!(world.recorded("account.unlinked.v1").await, 1);
+}
+
+#[tokio::test]
+async fn whose_account_somebody_else_tries_to_link_hears_of_each_try_and_nobody_else_does() {
+    let world = World::with_passwords(&[]).await;
+    world.link("u-1001", ADA).await;
+    for upn in [ADA, BRUNO] {
+        world.install(upn).await;
+    }
+    // By the product's link, and by the right password.
+    let link = world.api.invite("u-1001", Some(world.person(BRUNO))).await;
+    let page = Browser::new().sign_in(&link.url, BRUNO).await;
+    assert!(page.text.contains("connected to somebody else"), "{}", page.text);
+    world.microsoft.until_heard(ADA, 1).await;
+    let link = world.login(BRUNO).await;
+    let page = Browser::new().type_password(link.url.as_str(), "ada", PASSWORD).await;
+    let tried = world.type_code(BRUNO, &page.typed_code().unwrap()).await;
+    assert_eq!(tried, CodeTried::Refused);
+    let heard = world.microsoft.until_heard(ADA, 2).await;
+    assert!(
+        heard.iter().all(|words| words.contains("Somebody else tried to connect your account")),
+        "{heard:?}"
+    );
+    let events = world.until_recorded("signin.settled.v1", 3).await;
+    let counts = ["account.linked.v1", "account.link-refused.v1", "connection.linked.v1"];
+    assert_eq!(counts.map(|name| count(&events, name)), [1, 2, 1]);
+    assert_eq!((world.microsoft.heard(ADA).len(), world.microsoft.heard(BRUNO).len()), (2, 0));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use microsoft_simulator::Kind;
 
 use crate::harness::{
     PATIENCE, World,
-    browser::Browser,
+    browser::{Browser, with_query},
     faltering::{Faltering, Way},
     log::{Event, count},
     microsoft::{ADA, BRUNO, CHIARA, HOUR},
@@ -126,6 +126,28 @@ async fn who_begins_to_wait_after_a_report_is_told_of_the_next_one() {
     report(&world).await;
     until_told(&world, 2).await;
     assert_eq!((heard(&world, ADA), heard(&world, BRUNO)), (1, 1));
+}
+
+#[tokio::test]
+async fn who_declines_or_does_not_say_that_they_consented_is_not_taken_to_have() {
+    let world = world(&[ADA]).await;
+    waits(&world, ADA).await;
+    let link = consent::link(world.hub(), world.person(ADA).tenant);
+    let (url, mut admin) = (format!("{}{link}", world.url), Browser::new());
+    let csrf = admin.get(&url).await.csrf().unwrap();
+    let asked = admin.post(&url, &[("csrf", &csrf)]).await.location.unwrap();
+    let declined = admin.at_microsoft(&asked, &[("consent", "cancel")]).await;
+    let accepted = admin.at_microsoft(&asked, &[("consent", "accept")]).await;
+    for back in
+        [&declined, &with_query(&accepted, "admin_consent", "False"), &with_query(&accepted, "error", "x")]
+    {
+        let page = admin.get(back).await;
+        assert_eq!((page.status, page.title().as_str()), (200, "Not approved"), "{back}");
+    }
+    assert_eq!(world.recorded("tenant.consent-reported.v1").await, 0);
+    assert_eq!(admin.get(&accepted).await.title(), "Thank you", "one may think better of it");
+    until_told(&world, 1).await;
+    assert_eq!(heard(&world, ADA), 1);
 }
 
 #[tokio::test]
