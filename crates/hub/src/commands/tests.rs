@@ -217,3 +217,38 @@ async fn while_its_own_appends_are_heard_a_process_reads_nothing_and_misses_noth
     advance(REST).await;
     assert!(!is_linked(&ours, "a").await);
 }
+
+/// A clock that is set.
+struct Set(AtomicI64);
+
+#[async_trait]
+impl Clock for Set {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    async fn sleep_until(&self, _at: Timestamp) {}
+}
+
+#[tokio::test]
+async fn in_a_stream_time_does_not_go_back_though_clocks_are_put_back_or_differ() {
+    let shared = Shared::new();
+    let clocks = [1_000, 600].map(|at| Arc::new(Set(AtomicI64::new(at))));
+    let [ours, theirs] =
+        clocks.clone().map(|clock| Commands::new(shared.clone(), clock, Arc::new(SystemIds)));
+    link(&ours, "a").await;
+    clocks[0].0.store(500, Ordering::Relaxed);
+    link(&ours, "b").await;
+    // Theirs is behind what stands there, and then ahead of it.
+    unlink(&theirs, "a").await;
+    clocks[1].0.store(2_000, Ordering::Relaxed);
+    unlink(&theirs, "b").await;
+    let page = shared.log.read_all(Position::START, &Filter::all(), 9).await.unwrap();
+    let times: Vec<_> = page
+        .events
+        .iter()
+        .map(|event| (event.stream.id().to_owned(), metadata(event).unwrap().recorded_at.as_micros()))
+        .collect();
+    let wanted = [("a", 1_000), ("b", 1_000), ("a", 1_000), ("b", 2_000)];
+    assert_eq!(times, wanted.map(|(stream, at)| (stream.to_owned(), at)));
+}
