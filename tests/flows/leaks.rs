@@ -179,7 +179,15 @@ async fn the_program_itself_logs_no_secret_and_leaves_none_in_its_data() {
     let directory = tempfile::tempdir().unwrap();
     let port = two_free_ports();
     let microsoft = Arc::new(Microsoft::start(&format!("http://localhost:{port}")));
-    let home = Home::new(directory.path(), port, &microsoft, &[("LOG__LEVEL", "trace")]);
+    let settings = &microsoft.settings;
+    let metadata = format!("{}/botframework/v1/.well-known/openidconfiguration", microsoft.url);
+    let more = [
+        ("LOG__LEVEL", "trace"),
+        ("BOT__APP_ID", &settings.bot_app_id.to_string()),
+        ("BOT__APP_SECRET", &settings.bot_app_secret),
+        ("BOT__METADATA_URL", &metadata),
+    ];
+    let home = Home::new(directory.path(), port, &microsoft, &more);
     let hub = home.start();
     let api = home.api();
     let link = api.invite("u-account-1001", Some(microsoft.person(BRUNO))).await;
@@ -194,11 +202,16 @@ async fn the_program_itself_logs_no_secret_and_leaves_none_in_its_data() {
     assert_eq!(answer(advance.json(&json!({ "seconds": 7200 }))).await.status, 200);
     api.send("u-account-1001", SAID).await;
     microsoft.called("graph.post", 2).await;
+    microsoft.listen(&home.url);
+    let typed = "what Bruno types, which is for nobody to find";
+    assert_eq!(microsoft.say(BRUNO, typed).await, 200);
+    microsoft.until_heard(BRUNO, 1).await;
     hub.kill();
 
     let mut needles = issued(&microsoft.simulator);
     needles.extend([
         Needle::new("content", SAID),
+        Needle::new("what was typed", typed),
         Needle::new("cookie", browser.cookie.as_deref().unwrap().split_once('=').unwrap().1),
         Needle::new("link", link.url.rsplit_once('.').unwrap().1),
         Needle::new("state", query(&callback, "state").unwrap().rsplit_once('.').unwrap().1),
