@@ -125,6 +125,34 @@ fn a_store_that_cannot_be_meant_is_refused_and_its_password_not_shown() {
 }
 
 #[test]
+fn a_command_whose_store_is_not_there_says_where_it_looked_and_not_with_what_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let shared = [
+        ("CHANCERY_STORE__KIND", "eventstoredb".to_owned()),
+        // Nobody listens there.
+        (
+            "CHANCERY_STORE__CONNECTION_STRING",
+            "esdb://hub:not-to-be-printed@127.0.0.1:1?tls=false".to_owned(),
+        ),
+    ];
+    std::fs::write(directory.path().join("chancery.toml"), "").unwrap();
+    for line in [
+        "projections list",
+        "projections rebuild due",
+        "clients list --config chancery.toml",
+        "api-keys create ops --role admin --config chancery.toml",
+    ] {
+        let words: Vec<_> = line.split(' ').collect();
+        let output = run(directory.path(), &words, &[&good(directory.path())[..], &shared].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}: {said}");
+        assert!(said.contains("127.0.0.1:1 can't be reached"), "{line}: {said}");
+        assert!(!said.contains("not-to-be-printed") && !said.contains("panic"), "{line}: {said}");
+    }
+    assert!(!directory.path().join("data").exists(), "nothing is touched");
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
