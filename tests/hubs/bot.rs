@@ -6,6 +6,7 @@ use chancery::{
         notices::{self, Told},
     },
     commands::Context,
+    services::consent,
 };
 use domain::{
     CommandId, HubId, NoticeId,
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     harness::{
+        browser::Browser,
         cluster::{Cluster, until},
         log::{count, read},
         microsoft::{ADA, HOUR},
@@ -132,4 +134,31 @@ async fn another_hub_has_the_time_that_it_gave_itself_however_little_this_one_wo
     hub.commands.execute::<notice::Notice>(id, &command_id, &context, start).await.unwrap();
     let Told::Later(at) = tell(&cluster, 0).await else { panic!("it is the other hub's to say") };
     assert!(at.since(now) > HOUR / 2, "{at:?}");
+}
+
+#[tokio::test]
+async fn word_of_consent_that_a_hub_could_not_pass_on_before_it_died_is_passed_on_by_the_next_once() {
+    let mut cluster = with_ada(&[("HUBS__LEASE_MS", "3000")]).await;
+    let ada = cluster.microsoft.person(ADA);
+    let link = cluster.microsoft.login_at(&cluster.hubs[0].hub, ADA, Uuid::from_u128(1)).await;
+    cluster.microsoft.deny("token.code", 90_094);
+    Browser::new().sign_in(link.url.as_str(), ADA).await;
+    let throttled = microsoft_simulator::Kind::Status { status: 429, retry_after_seconds: Some(60) };
+    cluster.microsoft.faults("connector.send", 1000, throttled);
+
+    let page = format!("{}{}", cluster.hubs[0].url, consent::link(&cluster.hubs[0].hub, ada.tenant));
+    let mut admin = Browser::new();
+    let csrf = admin.get(&page).await.csrf().unwrap();
+    let asked = admin.post(&page, &[("csrf", &csrf)]).await.location.unwrap();
+    let back = admin.at_microsoft(&asked, &[("consent", "accept")]).await;
+    assert_eq!(admin.get(&back).await.title(), "Thank you");
+
+    let mut log = cluster.log();
+    log.until("it is put off", |log| log.count("notice.failed.v1") == 1).await;
+    let owner = usize::from(cluster.hubs[1].hub.shards.holds(ada.tenant.shard()));
+    cluster.kill(owner).await;
+    cluster.microsoft.simulator.clear_faults();
+    cluster.advance(HOUR);
+    log.until("all are told", |log| log.count("tenant.consent-told.v1") == 1).await;
+    assert_eq!(cluster.microsoft.heard(ADA).len(), 2, "once, and the help of before");
 }
