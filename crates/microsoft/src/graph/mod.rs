@@ -83,9 +83,15 @@ pub struct Graph {
     trust_503: bool,
 }
 
+/// Pages of one list that are read at most.
+const PAGES_MAX: usize = 20;
+
 #[derive(Deserialize)]
 struct Page<T> {
     value: Vec<T>,
+    /// Where the list goes on; a page may be empty and have one all the same.
+    #[serde(rename = "@odata.nextLink")]
+    next_link: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,9 +140,7 @@ impl Graph {
         };
         let apps =
             format!("/me/teamwork/installedApps?$expand=teamsApp&$filter=teamsApp/{property}%20eq%20'{id}'");
-        let page: Page<Installation> = self.read(access, &apps).await?;
-        let Some(installation) = page.value.into_iter().find(|installation| self.is_ours(installation))
-        else {
+        let Some(installation) = self.find_installation(access, apps).await? else {
             return Ok(FoundChat::NotInstalled);
         };
         let chat = format!("/me/teamwork/installedApps/{}/chat", encoded(&installation.id));
@@ -145,6 +149,28 @@ impl Graph {
             Err(Failure::NotFound { .. }) => Ok(FoundChat::NotInstalled),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Looks through the pages of a list. A link that leads away from Graph is not followed: a token goes there.
+    async fn find_installation(
+        &self,
+        access: &SecretString,
+        first: String,
+    ) -> Result<Option<Installation>, Failure> {
+        let mut next = Some(first);
+        for _ in 0..PAGES_MAX {
+            let Some(path) = next else { break };
+            let page: Page<Installation> = self.read(access, &path).await?;
+            if let Some(ours) = page.value.into_iter().find(|installation| self.is_ours(installation)) {
+                return Ok(Some(ours));
+            }
+            let path = |link: String| {
+                let path = link.strip_prefix(&self.base)?;
+                path.starts_with('/').then(|| path.to_owned())
+            };
+            next = page.next_link.and_then(path);
+        }
+        Ok(None)
     }
 
     /// Posts once, as the person whose token it is. `client_request_id` is for tracing; it makes nothing happen once.

@@ -33,6 +33,12 @@ struct Stub {
 
 impl Stub {
     async fn start() -> (Arc<Self>, Graph) {
+        let (stub, graph, _) = Self::start_somewhere().await;
+        (stub, graph)
+    }
+
+    /// Says where it is, too.
+    async fn start_somewhere() -> (Arc<Self>, Graph, Url) {
         let stub = Arc::new(Self::default());
         let state = stub.clone();
         let router = Router::new().fallback(async move |method, uri, headers, body| {
@@ -42,8 +48,8 @@ impl Stub {
             state.answers.set(answers);
             (StatusCode::from_u16(status).unwrap(), headers, Json(body))
         });
-        let graph = graph(&serve(router).await, true);
-        (stub, graph)
+        let address = serve(router).await;
+        (stub, graph(&address, true), address)
     }
 
     fn answer(&self, status: u16, body: Value) {
@@ -105,6 +111,29 @@ async fn the_chat_is_found_by_way_of_the_installed_app() {
             "/v1.0/me/teamwork/installedApps/NjQ%3D%2F%2B/chat",
         ]
     );
+}
+
+#[tokio::test]
+async fn the_app_is_looked_for_on_every_page_but_at_no_other_address() {
+    let (stub, graph, address) = Stub::start_somewhere().await;
+    let page = |next: String, value: Value| json!({ "@odata.nextLink": next, "value": value });
+    let list = "/v1.0/me/teamwork/installedApps";
+    let ours = json!([{ "id": "7", "teamsApp": { "externalId": APP } }]);
+    let at = |path: &str| address.join(path).unwrap().to_string();
+    stub.answer(200, page(at(&format!("{list}?$skiptoken=2")), json!([])));
+    stub.answer(200, page(at(&format!("{list}?$skiptoken=3")), ours));
+    stub.answer(200, json!({ "id": CHAT }));
+    let found = graph.find_chat(&access()).await.unwrap();
+    assert_eq!(found, FoundChat::Chat { chat_id: CHAT.into(), installation_id: "7".into() });
+    assert_eq!(stub.paths()[1..], [format!("{list}?$skiptoken=2"), format!("{list}/7/chat")]);
+
+    stub.asked.set(Vec::new());
+    let elsewhere = [at("/v1.0.evil/x"), at("/beta/x"), "https://evil.example/v1.0/x".to_owned()];
+    for next in elsewhere {
+        stub.answer(200, page(next, json!([])));
+        assert_eq!(graph.find_chat(&access()).await.unwrap(), FoundChat::NotInstalled);
+    }
+    assert_eq!(stub.asked.get().len(), 3, "nothing else was asked for");
 }
 
 #[tokio::test]
