@@ -14,6 +14,7 @@ use crate::{
     },
     process::Server,
     processes::Process,
+    proxy::Proxy,
     rounds::PEOPLE,
     served,
 };
@@ -64,6 +65,34 @@ async fn a_hub_whose_store_is_absent_lives_is_not_ready_and_works_by_itself_once
     assert!(ready, "{:#}", api.get("/health/ready").await.body);
     let message = api.send("u-1", "In time").await;
     assert!(until(async || api.message(&message).await["status"] == "delivered").await);
+    hub.signal("TERM");
+    assert!(hub.ended_well().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wherever_the_network_breaks_while_a_hub_starts_it_goes_on_once_that_holds() {
+    let server = Server::start(&["--insecure"]);
+    let cluster = served::cluster(&server, 0).await;
+    let proxy = Proxy::to(server.address.parse().unwrap()).await;
+    let listen = format!("127.0.0.1:{}", two_free_ports());
+    let mut carries = 0;
+    proxy.break_after(carries);
+    let microsoft = "https://microsoft.example";
+    let mut hub =
+        Process::start(&cluster, &proxy.string(), microsoft, "broken", &[("SERVER__LISTEN", &listen)]);
+    let api = Api::new(&format!("http://{listen}"), "");
+    let works = async || {
+        try_answer(api.request(Method::GET, "/v1/hubs")).await.is_ok_and(|answer| answer.status == 401)
+    };
+    // Each connection holds a little longer than the one before, so that it breaks at each thing that is asked for.
+    while !works().await {
+        let before = proxy.connections();
+        carries += 300;
+        proxy.break_after(carries);
+        let goes_on = until(async || proxy.connections() > before || hub.has_ended() || works().await).await;
+        assert!(goes_on && !hub.has_ended(), "where a connection held for {carries} bytes");
+    }
+    proxy.break_after(u64::MAX);
     hub.signal("TERM");
     assert!(hub.ended_well().await);
 }

@@ -72,9 +72,13 @@ impl Process {
         assert!(status.unwrap().success());
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it has ended by itself; answers whether it says that all was well.
     pub(crate) async fn ended_well(&mut self) -> bool {
-        until(async || self.0.try_wait().unwrap().is_some()).await && self.0.wait().unwrap().success()
+        until(async || self.has_ended()).await && self.0.wait().unwrap().success()
     }
 
     /// `kill -9`.

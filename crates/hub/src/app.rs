@@ -18,7 +18,7 @@ use crate::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     config::{Config, Sources},
     http::{self, Parts, ops::Readiness, serve::ServerConfig, starting::Starting},
-    hub::{Hub, open_store},
+    hub::{Footing, Hub, is_passing, open_store},
     lifecycle::{Lifecycle, signals},
     logging,
     store_port::StorePort,
@@ -59,22 +59,31 @@ fn start_once_there(
     let begun = lifecycle.clone();
     lifecycle.spawn("start", async move {
         let stopping = begun.stopping();
-        while let Some(Err(error)) = stopping.run_until_cancelled(Box::pin(prepare(&store))).await {
-            tracing::warn!(%error, "The hub waits for its store.");
-            starting.waits_for(error.to_string());
+        let footing = loop {
+            match stopping.run_until_cancelled(Box::pin(footing(&store, &config))).await {
+                None => return Ok(()),
+                Some(Ok(footing)) => break footing,
+                Some(Err(error)) if is_passing(&error) => {
+                    tracing::warn!(%error, "The hub waits for its store.");
+                    starting.waits_for(error.to_string());
+                }
+                Some(Err(error)) => return Err(error),
+            }
             let _ = stopping.run_until_cancelled(tokio::time::sleep(LOOK_FOR_STORE_EVERY)).await;
-        }
-        if stopping.is_cancelled() {
-            return Ok(());
-        }
+        };
         let readiness = Readiness::default();
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-        let hub = Hub::start_on(store, config, clock, ids, &begun, &readiness).await?;
+        let hub = Hub::start_on(footing, config, clock, ids, &begun, &readiness).await?;
         starting.started(front(&hub, readiness, Router::new()));
         stopping.cancelled().await;
         Ok(())
     });
     Ok(())
+}
+
+async fn footing(store: &Arc<EventStoreDb>, config: &Config) -> Result<Footing> {
+    prepare(store).await?;
+    Footing::on(store.clone(), config).await
 }
 
 /// On the store in the data directory, which is served to others where it has users.
@@ -122,7 +131,8 @@ pub async fn start_on(
     more: impl FnOnce(&Hub) -> Router,
 ) -> Result<Hub> {
     let readiness = Readiness::default();
-    let hub = Hub::start_on(store, config, clock, ids, lifecycle, &readiness).await?;
+    let footing = Footing::on(store, &config).await?;
+    let hub = Hub::start_on(footing, config, clock, ids, lifecycle, &readiness).await?;
     let router = front(&hub, readiness, more(&hub));
     listen(&hub.config.server, lifecycle, listener, router)?;
     Ok(hub)

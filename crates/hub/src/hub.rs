@@ -3,14 +3,14 @@
 use std::{fs::DirBuilder, ops::Deref, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
-use custody::{Custody, EmbeddedVault, StreamVault, Vault};
+use custody::{Custody, CustodyError, EmbeddedVault, StreamVault, Vault, VaultError};
 use domain::HubId;
 use microsoft::{Entra, EntraConfig, Graph, GraphConfig};
 use projections::{
     Follower, Projection, ReadModel, State, clients::Clients, connections::Connections, due::Due,
     messages::Messages,
 };
-use store::{EventStore, Keeping, Position, embedded::EmbeddedStore};
+use store::{EventStore, Keeping, Position, StoreError, embedded::EmbeddedStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -74,24 +74,49 @@ impl Deref for Hub {
     }
 }
 
+/// What a hub has to ask its store for before anything of it runs. From then on it bears a store that is not there.
+pub struct Footing {
+    store: Arc<dyn Keeping>,
+    custody: Custody,
+    /// Where the log ended.
+    head: Position,
+}
+
+impl Footing {
+    /// Opens the vault that belongs to the store.
+    ///
+    /// See [`is_passing`] for what may be better the next time.
+    pub async fn on(store: Arc<dyn Keeping>, config: &Config) -> Result<Self> {
+        let kek = config.keys.load()?;
+        let vault: Arc<dyn Vault> = if store.is_ours_alone() {
+            open_vault(&config.data.directory, &*store).await?
+        } else {
+            Arc::new(StreamVault::new(store.clone()))
+        };
+        let custody = Custody::open(vault, kek).await?;
+        let head = store.head().await?;
+        Ok(Self { store, custody, head })
+    }
+}
+
+/// Whether it was the store that did not do its part, and not what an operator gave or has to mend elsewhere.
+pub fn is_passing(error: &anyhow::Error) -> bool {
+    let of_vault = matches!(error.downcast_ref(), Some(CustodyError::Vault(VaultError::Unavailable(_))));
+    of_vault || error.is::<StoreError>()
+}
+
 impl Hub {
     /// Opens everything else in the data directory, and begins to follow the log and to work.
     pub async fn start_on(
-        store: Arc<dyn Keeping>,
+        footing: Footing,
         config: Config,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         lifecycle: &Lifecycle,
         readiness: &Readiness,
     ) -> Result<Self> {
+        let Footing { store, custody, head } = footing;
         let data = config.data.directory.clone();
-        let kek = config.keys.load()?;
-        let vault: Arc<dyn Vault> = if store.is_ours_alone() {
-            open_vault(&data, &*store).await?
-        } else {
-            Arc::new(StreamVault::new(store.clone()))
-        };
-        let custody = Custody::open(vault, kek).await?;
         let http = config.outbound.client(!config.loopback_http)?;
         let log: Arc<dyn EventStore> = store.clone();
         let models = Models::open(&data, &log, lifecycle, readiness)?;
@@ -133,7 +158,7 @@ impl Hub {
         if let Some(unusual) = hub.config.bot.as_deref().and_then(BotConfig::unusual) {
             readiness.note("bot", unusual);
         }
-        processors::spawn(&hub, lifecycle).await?;
+        processors::spawn(&hub, head, lifecycle);
         Ok(hub)
     }
 

@@ -11,7 +11,7 @@ use chancery::{
     clock::{SystemClock, SystemIds},
     config::{Config, Sources},
     http::ops::Readiness,
-    hub::{Hub, open_store},
+    hub::{Footing, Hub, open_store},
     lifecycle::Lifecycle,
 };
 use domain::{
@@ -83,7 +83,8 @@ async fn run_hub(directory: &Path) -> Result<()> {
     let (lifecycle, readiness) = (Lifecycle::new(), Readiness::default());
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let store = Arc::new(open_store(&config.data.directory)?);
-    let hub = Hub::start_on(store, config, clock, ids, &lifecycle, &readiness).await?;
+    let footing = Footing::on(store, &config).await?;
+    let hub = Hub::start_on(footing, config, clock, ids, &lifecycle, &readiness).await?;
     let head = hub.store.head().await?;
     hub.clients.wait_for(head, PATIENCE).await?;
     hub.connections.wait_for(head, PATIENCE).await?;

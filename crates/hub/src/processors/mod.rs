@@ -25,6 +25,7 @@ use anyhow::Result;
 use domain::Timestamp;
 use futures_util::FutureExt as _;
 use projections::{Change, Projection, ReadModel, due};
+use store::Position;
 use tokio_util::sync::CancellationToken;
 
 pub use breakers::Breakers;
@@ -51,9 +52,8 @@ fn contained<T>(work: impl Future<Output = Result<T>>) -> impl Future<Output = R
 #[error("the hub's own code panicked, which is a fault in it")]
 struct Panicked;
 
-/// Starts all processors.
-pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
-    let head = hub.store.head().await?;
+/// Starts all processors, on a log that ended at `head` a moment ago.
+pub fn spawn(hub: &Hub, head: Position, lifecycle: &Lifecycle) {
     let stopping = lifecycle.stopping();
     if !hub.store.is_ours_alone() {
         lifecycle.spawn("listener", listener::run(hub.clone(), head, stopping.clone()));
@@ -70,7 +70,6 @@ pub async fn spawn(hub: &Hub, lifecycle: &Lifecycle) -> Result<()> {
     lifecycle.spawn("tokens", tokens::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("consents", consents::run(hub.clone(), stopping.clone()));
     lifecycle.spawn("sign-ins", sign_ins::run(hub.clone(), stopping));
-    Ok(())
 }
 
 /// Keeps the keys in memory like the read model.
@@ -88,7 +87,7 @@ async fn keys(hub: Hub, stopping: CancellationToken) -> Result<()> {
 /// Waits until a read model has everything up to `head`. False when the hub stops before.
 async fn caught_up<P: Projection>(
     model: &ReadModel<P>,
-    head: store::Position,
+    head: Position,
     stopping: &CancellationToken,
 ) -> bool {
     loop {
