@@ -164,8 +164,10 @@ fn transport(error: &reqwest::Error) -> Transport {
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let value = text(RETRY_AFTER)?;
-    let wait = if let Ok(seconds) = value.parse() {
-        Duration::from_secs(seconds)
+    let seconds = value.parse().ok().map(Duration::try_from_secs_f64);
+    let wait = if let Some(seconds) = seconds {
+        // Some say fractions, though RFC 9110 section 10.2.3 knows none.
+        seconds.ok()?
     } else {
         let until = httpdate::parse_http_date(value).ok()?;
         let from = httpdate::parse_http_date(text(DATE)?).ok()?;
@@ -191,7 +193,10 @@ mod tests {
         assert_eq!(asked(&[(RETRY_AFTER, "Mon, 23 Nov 2026 12:01:30 GMT"), date.clone()]), Some(90));
         assert_eq!(asked(&[(RETRY_AFTER, "Mon, 23 Nov 2026 11:00:00 GMT"), date]), Some(0));
         assert_eq!(asked(&[(RETRY_AFTER, "Mon, 23 Nov 2026 12:01:30 GMT")]), None);
-        assert_eq!(asked(&[(RETRY_AFTER, "soon")]), None);
+        assert_eq!(asked(&[(RETRY_AFTER, "2.5")]), Some(2));
+        for senseless in ["soon", "-1", "NaN", "inf", ""] {
+            assert_eq!(asked(&[(RETRY_AFTER, senseless)]), None, "{senseless}");
+        }
         assert_eq!(asked(&[]), None);
     }
 }

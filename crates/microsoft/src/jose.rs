@@ -59,8 +59,9 @@ pub enum TokenProblem {
 struct Claims<C> {
     /// One or a list, as RFC 7519 allows both.
     aud: Value,
-    exp: i64,
-    nbf: Option<i64>,
+    /// Seconds, perhaps with a fraction (RFC 7519 section 2, `NumericDate`).
+    exp: f64,
+    nbf: Option<f64>,
     #[serde(flatten)]
     others: C,
 }
@@ -114,8 +115,12 @@ impl<'a> Unverified<'a> {
     }
 }
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_micros(seconds.saturating_mul(1_000_000))
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what lies beyond all times becomes the first or the last"
+)]
+fn at(seconds: f64) -> Timestamp {
+    Timestamp::from_micros((seconds * 1e6) as i64)
 }
 
 /// An RSA key of a JWKS document.
@@ -137,8 +142,7 @@ impl Key {
             #[serde(flatten)]
             jwk: Jwk,
             issuer: Option<String>,
-            #[serde(default)]
-            endorsements: Vec<String>,
+            endorsements: Option<Vec<String>>,
         }
         let MicrosoftJwk { jwk: Jwk { common, algorithm }, issuer, endorsements } =
             serde_json::from_value(key).ok()?;
@@ -150,6 +154,7 @@ impl Key {
         // Some issuers pad their numbers.
         let [n, e] = [&rsa.n, &rsa.e].map(|number| number.trim_end_matches('='));
         let decoding = DecodingKey::from_rsa_components(n, e).ok()?;
+        let endorsements = endorsements.unwrap_or_default();
         Some(Self { kid: common.key_id?, decoding, issuer, endorsements })
     }
 }

@@ -15,6 +15,7 @@ use oauth2::{
 use reqwest::Client;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use super::{Entra, TokenFailure};
@@ -102,10 +103,24 @@ impl Exchange<'_> {
         }
         let answer = http::send(self.http, request).await.map_err(TokenFailure::of_transport)?;
         match answer.body {
-            Some(body) if answer.status == 200 => Ok(HttpResponse::new(body)),
+            Some(body) if answer.status == 200 => Ok(HttpResponse::new(read_leniently(body))),
             None if answer.is_success() => Err(TokenFailure::of_transport(Transport::Broken)),
             _ => Err(TokenFailure::of_answer(&answer)),
         }
+    }
+}
+
+/// With the lifetime as a number where it stands as text, as in answers of Entra ID's first version: `oauth2` would read
+/// nothing of such an answer, and a refresh token that is good for one use would be lost with it.
+fn read_leniently(body: Vec<u8>) -> Vec<u8> {
+    let lifetime = |answer: &Value| answer.get("expires_in")?.as_str()?.trim().parse::<u64>().ok();
+    let read = serde_json::from_slice::<Value>(&body).ok();
+    match read.and_then(|answer| Some((lifetime(&answer)?, answer))) {
+        Some((seconds, mut answer)) => {
+            answer["expires_in"] = seconds.into();
+            answer.to_string().into_bytes()
+        }
+        None => body,
     }
 }
 

@@ -173,6 +173,20 @@ async fn refreshing_asks_the_persons_tenant_and_brings_a_new_pair() {
 }
 
 #[tokio::test]
+async fn a_lifetime_may_be_written_as_text_and_be_missing() {
+    let (stub, address) = Stub::start().await;
+    let entra = entra(address);
+    for (expires_in, seconds) in [(json!("3599"), 3599), (json!(3599), 3599), (json!(null), 600)] {
+        let mut answer = json!({ "token_type": "Bearer", "access_token": "a2", "refresh_token": "r2" });
+        answer["expires_in"] = expires_in.clone();
+        stub.token.set((200, answer));
+        let tokens = refresh(&entra).await.unwrap();
+        assert_eq!(tokens.expires_in, Duration::from_secs(seconds), "{expires_in}");
+        assert_eq!(tokens.refresh.unwrap().expose_secret(), "r2");
+    }
+}
+
+#[tokio::test]
 async fn a_success_without_an_access_token_is_ambiguous() {
     let (stub, address) = Stub::start().await;
     let entra = entra(address);

@@ -53,6 +53,7 @@ impl Fixture {
             key(&signer, "k1", json!(["webchat", "msteams"])),
             key(&signer, "web only", json!(["webchat"])),
             signer.jwk("unendorsed", None),
+            key(&signer, "endorsed by null", json!(null)),
         ] }));
         Self { jwks, fetches, hangs, inbound, signer }
     }
@@ -208,7 +209,7 @@ async fn only_rs256_by_a_key_of_the_issuer_is_believed() {
 #[tokio::test]
 async fn a_key_vouches_only_for_the_channels_it_is_endorsed_for() {
     let fixture = Fixture::new().await;
-    for kid in ["web only", "unendorsed"] {
+    for kid in ["web only", "unendorsed", "endorsed by null"] {
         let token = fixture.signer.sign(&header(kid), &claims());
         assert_eq!(fixture.problem(&token).await, Problem::Endorsement, "{kid}");
     }
