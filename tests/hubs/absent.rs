@@ -95,6 +95,8 @@ async fn wherever_the_network_breaks_while_a_hub_starts_it_goes_on_once_that_hol
     proxy.break_after(u64::MAX);
     hub.signal("TERM");
     assert!(hub.ended_well().await);
+    let said = std::fs::read_to_string(cluster.directory().join("broken/stderr.log")).unwrap();
+    assert!(said.contains("The hub waits for its store.") && !said.contains("MetadataMap"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

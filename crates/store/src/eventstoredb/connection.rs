@@ -92,6 +92,11 @@ impl Connection {
             Error::ConnectionClosed | Error::GrpcConnectionError(_) => {
                 StoreError::Unavailable(format!("{} can't be reached", self.string.hosts))
             }
+            // Behind it come headers, which are of no use to anybody who reads it.
+            Error::ServerError(status) => {
+                let said = status.split(", details: ").next().unwrap_or_default();
+                StoreError::Unavailable(format!("{} failed ({said})", self.string.hosts))
+            }
             error => StoreError::Unavailable(format!("{}: {error}", self.string.hosts)),
         }
     }
