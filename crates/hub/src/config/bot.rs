@@ -1,16 +1,11 @@
 //! The section of the bot: who it is, whose word it believes, and to which hosts it speaks.
 
+use microsoft::bot::{ISSUER, METADATA_URL, SERVICE_HOSTS, is_host};
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 use uuid::Uuid;
 
 use super::Section;
-
-const METADATA_URL: &str = "https://login.botframework.com/v1/.well-known/openidconfiguration";
-const ISSUER: &str = "https://api.botframework.com";
-/// Microsoft's three clouds; see `config.default.toml`.
-const SERVICE_HOSTS: [&str; 3] =
-    ["smba.trafficmanager.net", "smba.infra.gcc.teams.microsoft.com", "smba.infra.gov.teams.microsoft.us"];
 
 #[derive(Debug)]
 pub struct BotConfig {
@@ -22,7 +17,7 @@ pub struct BotConfig {
     pub token_scope: String,
     pub metadata_url: Url,
     pub issuer: String,
-    /// Bare names. `dev` also answers to this machine.
+    /// Bare names, each with a port where that is not 443. `dev` also answers to this machine.
     pub service_hosts: Vec<String>,
 }
 
@@ -72,8 +67,10 @@ impl BotConfig {
         if hosts.is_empty() {
             section.refuse("service_hosts", "must name a host: the bot could answer nobody");
         }
-        if let Some(bad) = hosts.iter().find(|host| !is_name(host)) {
-            let problem = format!("must be names of hosts such as \"smba.trafficmanager.net\", not {bad:?}");
+        if let Some(bad) = hosts.iter().find(|host| !is_host(host)) {
+            let problem = format!(
+                "must be names of hosts such as \"smba.trafficmanager.net\", with a port where that is not 443, not {bad:?}"
+            );
             section.refuse("service_hosts", &problem);
         }
         hosts
@@ -91,34 +88,5 @@ impl BotConfig {
         let others = self.service_hosts.iter().filter(|host| !SERVICE_HOSTS.contains(&host.as_str()));
         parts.extend(others.map(|host| format!("service_hosts has {host}")));
         (!parts.is_empty()).then(|| format!("[bot] is not as Microsoft has it: {}", parts.join("; ")))
-    }
-}
-
-/// A name in lower case, as it is compared: no address, port or wildcard.
-fn is_name(host: &str) -> bool {
-    let plain = host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-');
-    plain && host.contains('.') && matches!(Host::parse(host), Ok(Host::Domain(name)) if name == host)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_names_and_nothing_else() {
-        for host in SERVICE_HOSTS {
-            assert!(is_name(host), "{host}");
-        }
-        for bad in [
-            "",
-            "https://smba.trafficmanager.net",
-            "*.trafficmanager.net",
-            "SMBA.example.com",
-            "a.b:1",
-            "10.0.0.1",
-            "localhost",
-        ] {
-            assert!(!is_name(bad), "{bad}");
-        }
     }
 }

@@ -17,7 +17,7 @@ pub use connector::{Address, Connector, ConnectorConfig, Sent};
 pub use failure::{Diagnosis, SendFailure};
 pub use inbound::{ISSUER, Inbound, InboundConfig, InboundProblem, METADATA_URL, NotTrusted, Vouched};
 pub use outgoing::{OutgoingActivity, TextFormat};
-pub use service::{SERVICE_HOSTS, Services};
+pub use service::{SERVICE_HOSTS, Services, is_host};
 pub use text::folded;
 
 /// The only channel that we serve: Teams.

@@ -1,6 +1,7 @@
 //! Which service URLs the app's token may be sent to.
 //!
-//! **Invariant.** A host is on the list letter by letter; nothing in front of it, behind it or beside it counts.
+//! **Invariant.** A host is on the list letter by letter, with its port where that is not 443; nothing in front of it, behind
+//! it or beside it counts.
 
 use url::{Host, Url};
 
@@ -18,14 +19,10 @@ pub struct Services {
 }
 
 impl Services {
-    /// `hosts` are bare names. `loopback_http` also allows this machine, by plain HTTP and with any port: only for `dev`
-    /// and tests.
+    /// `hosts` are as [`is_host`] wants them. `loopback_http` also allows this machine, by plain HTTP and with any port: only
+    /// for `dev` and tests.
     pub fn new(hosts: Vec<String>, loopback_http: bool) -> Result<Self, ClientError> {
-        let bare = |host: &String| {
-            let url = Url::parse(&format!("https://{host}/")).ok();
-            url.is_some_and(|url| url.host_str() == Some(host) && url.as_str() == format!("https://{host}/"))
-        };
-        if hosts.iter().all(bare) {
+        if hosts.iter().all(|host| is_host(host)) {
             return Ok(Self { hosts, loopback_http });
         }
         let problem = "must be bare host names in lower case, such as smba.trafficmanager.net";
@@ -44,12 +41,22 @@ impl Services {
             && url.password().is_none()
             && url.query().is_none()
             && url.fragment().is_none();
-        let listed = url.scheme() == "https"
-            && url.port().is_none()
-            && url.host_str().is_some_and(|host| self.hosts.iter().any(|listed| listed == host));
+        let listed = url.scheme() == "https" && self.hosts.contains(&host(&url)?);
         let local = self.loopback_http && url.scheme() == "http" && is_loopback(&url);
         (bare && (listed || local)).then(|| url.as_str().trim_end_matches('/').to_owned())
     }
+}
+
+/// Whether this may stand on the list: a host as it stands in an address, in lower case, with a port where that is not 443.
+pub fn is_host(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:[]".contains(&b));
+    let url = Url::parse(&format!("https://{text}/"));
+    plain && url.is_ok_and(|url| host(&url).is_some_and(|host| host == text))
+}
+
+fn host(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -102,6 +109,18 @@ mod tests {
     }
 
     #[test]
+    fn a_port_is_part_of_what_is_listed() {
+        let hosts = ["bots.example.com:8443", "localhost:3978", "[::1]:3978"];
+        let services = Services::new(hosts.map(String::from).into(), false).unwrap();
+        for url in ["https://bots.example.com:8443/amer/", "https://localhost:3978", "https://[::1]:3978/"] {
+            assert!(services.allow(url), "{url}");
+        }
+        for url in ["https://bots.example.com/", "https://bots.example.com:84/", "http://localhost:3978/"] {
+            assert!(!services.allow(url), "{url}");
+        }
+    }
+
+    #[test]
     fn this_machine_is_allowed_only_where_asked_for() {
         let services = services(true);
         for url in ["http://127.0.0.1:3978/connector/", "http://localhost/", "http://[::1]:1/"] {
@@ -116,9 +135,16 @@ mod tests {
 
     #[test]
     fn a_list_of_anything_but_bare_hosts_stops_the_start() {
-        for host in
-            ["", "https://a.example", "a.example:443", "a.example/x", "A.example", "u@a.example", "a b"]
-        {
+        for host in [
+            "",
+            "https://a.example",
+            "a.example:443",
+            "a.example/x",
+            "A.example",
+            "u@a.example",
+            "a b",
+            "*.a",
+        ] {
             assert!(Services::new(vec![host.into()], false).is_err(), "{host}");
         }
     }
