@@ -109,7 +109,7 @@ pub(crate) fn delivered(n: u128, attempt: u32) -> lane::Event {
         message: message(n),
         attempt,
         chat_id: "19:chat".into(),
-        provider_message_id: format!("provider-{attempt}"),
+        provider_message_id: Some(format!("provider-{attempt}")),
         provider_request_id: None,
     }
 }

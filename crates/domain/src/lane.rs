@@ -102,7 +102,7 @@ pub enum RejectReason {
 pub enum Outcome {
     Delivered {
         chat_id: String,
-        provider_message_id: String,
+        provider_message_id: Option<String>,
         provider_request_id: Option<String>,
     },
     Deferred {
@@ -167,7 +167,9 @@ pub enum Event {
         message: MessageId,
         attempt: u32,
         chat_id: String,
-        provider_message_id: String,
+        /// Where the provider named it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_message_id: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         provider_request_id: Option<String>,
     },
@@ -312,7 +314,7 @@ mod tests {
             message: testing::message(message),
             attempt,
             chat_id: "19:chat".into(),
-            provider_message_id: "17".into(),
+            provider_message_id: Some("17".into()),
             provider_request_id: None,
         }
     }
@@ -327,7 +329,7 @@ mod tests {
             attempt,
             outcome: Outcome::Delivered {
                 chat_id: "19:chat".into(),
-                provider_message_id: "17".into(),
+                provider_message_id: Some("17".into()),
                 provider_request_id: None,
             },
         }

@@ -275,7 +275,7 @@ impl MessageRow {
                 (Status::Sending, None)
             }
             lane::Event::Delivered { provider_message_id, .. } => {
-                self.provider_message_id = Some(provider_message_id.clone());
+                self.provider_message_id.clone_from(provider_message_id);
                 (Status::Delivered, None)
             }
             lane::Event::Deferred { until, why, diagnosis, .. } => {

@@ -173,7 +173,7 @@ fn delivered(number: u64) -> [Append; 3] {
         message: id,
         attempt: 1,
         chat_id: chat_id(who),
-        provider_message_id: (4_102_444_800_000 + number).to_string(),
+        provider_message_id: Some((4_102_444_800_000 + number).to_string()),
         provider_request_id: Some(uuid(12, number).to_string()),
     };
     let lane = format!("lane-{}", person.connection());

@@ -187,7 +187,7 @@ async fn judge(
 async fn post(hub: &Hub, bot: &Bot, place: &Place, notice: &Notice) -> (Outcome, Option<Duration>) {
     let what = notice.in_words(place.language);
     match bot.connector.send(&place.address, &what, hub.config.outbound.request_timeout).await {
-        Ok(sent) => (Outcome::Sent { activity_id: Some(sent.activity_id) }, None),
+        Ok(sent) => (Outcome::Sent { activity_id: sent.activity_id }, None),
         Err(failure) => {
             if let SendFailure::HubProblem { .. } = &failure {
                 tracing::error!(

@@ -265,7 +265,7 @@ mod tests {
             message: id(n),
             attempt: 1,
             chat_id: "c".into(),
-            provider_message_id: "1".into(),
+            provider_message_id: Some("1".into()),
             provider_request_id: None,
         };
         let diagnosis = Diagnosis::default;

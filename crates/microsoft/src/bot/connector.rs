@@ -46,8 +46,8 @@ pub struct Address {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Unique within the conversation.
-    pub activity_id: String,
+    /// Unique within the conversation; where the connector named it.
+    pub activity_id: Option<String>,
 }
 
 /// The Bot Connector, for one bot.
@@ -58,9 +58,10 @@ pub struct Connector {
     tokens: AppTokens,
 }
 
+/// What a success may say (the connector's `ResourceResponse`, whose fields are all optional).
 #[derive(Deserialize)]
 struct Created {
-    id: String,
+    id: Option<String>,
 }
 
 /// What is asked of the connector.
@@ -155,9 +156,15 @@ fn segment(id: &str) -> Result<String, SendFailure> {
     Err(SendFailure::Rejected { diagnosis: Transport::NotAllowed.into() })
 }
 
-/// The id of what a success has made.
-fn created(answer: &Answer, call: Call) -> Result<String, SendFailure> {
-    let created: Option<Created> = answer.json();
-    let id = created.map(|created| created.id).filter(|id| is_id(id));
-    id.ok_or_else(|| SendFailure::of_answer(call, answer))
+/// The id of what a success has made, where it names one. What is neither empty nor as the connector answers may be somebody
+/// else's on the way: then nobody knows.
+fn created(answer: &Answer, call: Call) -> Result<Option<String>, SendFailure> {
+    let id = match &answer.body {
+        Some(body) if body.is_empty() => None,
+        _ => {
+            let created: Option<Option<Created>> = answer.json();
+            created.ok_or_else(|| SendFailure::of_answer(call, answer))?.and_then(|created| created.id)
+        }
+    };
+    Ok(id.filter(|id| is_id(id)))
 }

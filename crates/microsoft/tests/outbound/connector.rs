@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use crate::support::{Form, Shared, client, serve};
+use crate::support::{Form, Shared, answering, client, serve};
 
 const APP: Uuid = Uuid::from_u128(0xb0);
 const CONVERSATION: &str = "a:1_x/y";
@@ -149,7 +149,7 @@ async fn a_message_goes_to_the_conversation_by_the_apps_own_token() {
     let (stub, address) = Stub::start().await;
     let service = address.join("connector/").unwrap();
     let sent = send(&connector_at(&address), &to(&service)).await.unwrap();
-    assert_eq!(sent, Sent { activity_id: "1795435200000".into() });
+    assert_eq!(sent, Sent { activity_id: Some("1795435200000".into()) });
     let form = stub.tokens_asked.get().remove(0);
     for (name, value) in [
         ("grant_type", "client_credentials"),
@@ -163,6 +163,20 @@ async fn a_message_goes_to_the_conversation_by_the_apps_own_token() {
     assert_eq!((method, uri.path()), (Method::POST, "/connector/v3/conversations/a%3A1_x%2Fy/activities"));
     assert_eq!(headers[AUTHORIZATION], "Bearer canary-token-1");
     assert_eq!(body, json!({ "type": "message", "text": "Check in, please", "textFormat": "plain" }));
+}
+
+#[tokio::test]
+async fn a_success_need_not_name_what_it_made() {
+    let (stub, address) = Stub::start().await;
+    let connector = connector_at(&address);
+    for body in
+        [json!({}), json!(null), json!({ "id": null }), json!({ "id": "" }), json!({ "id": "x".repeat(257) })]
+    {
+        stub.answer(202, body.clone());
+        assert_eq!(send(&connector, &to(&address)).await.unwrap(), Sent { activity_id: None }, "{body}");
+    }
+    let nothing = answering("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(send(&connector, &to(&nothing)).await.unwrap(), Sent { activity_id: None });
 }
 
 #[tokio::test]

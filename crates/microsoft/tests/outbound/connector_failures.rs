@@ -97,8 +97,7 @@ async fn a_block_is_recognised_however_deep_it_is_written() {
 async fn a_success_that_cannot_be_read_is_ambiguous() {
     let (stub, address) = Stub::start().await;
     let connector = connector_at(&address);
-    let long = "x".repeat(257);
-    for body in [json!(null), json!({}), json!({ "id": 7 }), json!({ "id": "" }), json!({ "id": long })] {
+    for body in [json!(7), json!("<html>"), json!({ "id": 7 })] {
         stub.answer(201, body);
         assert_eq!(name(&send(&connector, &to(&address)).await.unwrap_err()), "Ambiguous");
     }

@@ -78,7 +78,7 @@ impl Walk {
     }
 
     fn delivered() -> Outcome {
-        let (chat_id, provider_message_id) = ("19:chat".into(), "17".into());
+        let (chat_id, provider_message_id) = ("19:chat".into(), Some("17".into()));
         Outcome::Delivered { chat_id, provider_message_id, provider_request_id: None }
     }
 

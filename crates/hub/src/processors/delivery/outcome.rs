@@ -34,7 +34,7 @@ pub(super) async fn outcome(
             hub.tokens.accepted(turn.lane);
             return Outcome::Delivered {
                 chat_id: ready.chat_id.clone(),
-                provider_message_id: posted.message_id,
+                provider_message_id: Some(posted.message_id),
                 provider_request_id: posted.request_id.map(|id| id.to_string()),
             };
         }
