@@ -89,14 +89,18 @@ pub const TABLE: &[(Method, &str, Access)] = &[
 /// What a hub tells of itself from memory, also while it can't know whether the key that asks was revoked meanwhile.
 pub const OF_THE_HUB_ITSELF: [&str; 2] = ["/metrics", "/v1/hubs"];
 
+/// Whatever can be got answers it.
+static HEAD: Method = Method::HEAD;
+
 /// Who may use the route; otherwise, the methods it has.
 pub fn of(method: &Method, route: &str) -> Result<Access, Vec<&'static Method>> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     let rules = || TABLE.iter().filter(|(_, known, _)| *known == route);
-    match rules().find(|(known, ..)| known == method) {
-        Some((.., access)) => Ok(*access),
-        None => Err(rules().map(|(method, ..)| method).collect()),
+    if let Some((.., access)) = rules().find(|(known, ..)| known == method) {
+        return Ok(*access);
     }
+    let also = |method: &Method| (*method == Method::GET).then_some(&HEAD);
+    Err(rules().flat_map(|(method, ..)| [Some(method), also(method)]).flatten().collect())
 }
 
 #[cfg(test)]
@@ -122,7 +126,10 @@ mod tests {
     #[test]
     fn what_is_not_in_the_table_is_refused() {
         assert_eq!(of(&Method::GET, "/nowhere"), Err(vec![]));
-        assert_eq!(of(&Method::DELETE, "/v1/messages"), Err(vec![&Method::POST, &Method::GET]));
+        assert_eq!(
+            of(&Method::DELETE, "/v1/messages"),
+            Err(vec![&Method::POST, &Method::GET, &Method::HEAD])
+        );
         assert_eq!(of(&Method::HEAD, "/health/live"), Ok(Public));
     }
 }

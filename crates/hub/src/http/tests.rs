@@ -239,7 +239,7 @@ async fn what_is_not_there_is_a_problem_and_so_is_a_wrong_method() {
     let hub = start(&[]);
     assert_eq!(problem(hub.get("/nowhere").await).await["type"], "/problems/not-found");
     let response = hub.request(Method::DELETE, "/v1/messages", Role::Admin).send().await.unwrap();
-    assert_eq!(response.headers()["allow"], "POST, GET");
+    assert_eq!(response.headers()["allow"], "POST, GET, HEAD");
     assert_eq!(problem(response).await["type"], "/problems/method-not-allowed");
 }
 
