@@ -69,7 +69,7 @@ test("another comes in by the product's password and a code typed in the chat, b
   await page.getByRole("alert").waitFor();
   await screenshot(page, "panel-wrong-password");
   await inspect(page);
-  await page.getByLabel("User name", { exact: true }).fill("chiara");
+  assert.equal(await page.getByLabel("User name", { exact: true }).inputValue(), "chiara");
   await page.getByLabel("Password", { exact: true }).fill("correct-horse");
   await page.keyboard.press("Enter");
   await heading(page, "One more step");

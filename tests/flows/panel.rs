@@ -244,3 +244,23 @@ async fn an_administrator_approves_and_the_next_sign_in_shows_that_it_was_so() {
     assert_eq!(person.sign_in(link.url.as_str(), ADA).await.title(), "You are connected");
     assert_eq!(world.recorded("tenant.consent-granted.v1").await, 1);
 }
+
+#[tokio::test]
+async fn who_mistypes_a_password_need_not_type_the_name_again() {
+    let world = World::with_passwords(&[]).await;
+    let link = world.login(ADA).await;
+    let (mut browser, url) = (Browser::new(), link.url.as_str());
+    let page = browser.type_password(url, "a\"><b>da", "not the password").await;
+    assert!(page.text.contains("value=\"a&quot;&gt;&lt;b&gt;da\""), "{}", page.text);
+    assert!(!page.text.contains("not the password"), "{}", page.text);
+    let csrf = page.csrf().unwrap();
+    let to = format!("{url}/password");
+    let fields = [("csrf", csrf.as_str()), ("name", "ada"), ("password", PASSWORD)];
+    // Whoever asks for the address that a form was sent to is led to the form, which knows nothing of what was typed.
+    let back = browser.get(&to).await;
+    assert_eq!((back.status, back.location.as_deref()), (303, link.url.as_str().strip_prefix(&world.url)));
+    assert!(!browser.get(url).await.text.contains("da\""));
+    assert_eq!(browser.post(&to, &fields).await.status, 303);
+    assert!(browser.get(url).await.typed_code().is_some());
+    assert_eq!(browser.get(&format!("{}/sign-in/x/password", world.url)).await.status, 404);
+}

@@ -17,7 +17,7 @@ use axum::{
     extract::{ConnectInfo, Path, Query, State, rejection::FormRejection},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use custody::SignInPurpose;
 use domain::{
@@ -48,8 +48,8 @@ pub use frame::{STYLE, document};
 pub fn routes(hub: Hub) -> Router {
     Router::new()
         .route("/sign-in/{link}", get(open))
-        .route("/sign-in/{link}/microsoft", post(choose))
-        .route("/sign-in/{link}/password", post(password))
+        .route("/sign-in/{link}/microsoft", get(back).post(choose))
+        .route("/sign-in/{link}/password", get(back).post(password))
         .route("/consent/{link}", get(consent::open).post(consent::ask))
         .route(CALLBACK, get(callback))
         .route(STYLE, get(style))
@@ -65,24 +65,44 @@ async fn style() -> impl IntoResponse {
 async fn open(State(hub): State<Hub>, Path(link): Path<String>, headers: HeaderMap) -> Response {
     let reader = Reader::of(&hub, &headers);
     let Some(id) = sign_ins::by_link(&hub, &link) else { return Said::NotOurs.page(reader) };
+    show(reader, id, &link, browser(&headers), None).await
+}
+
+/// `GET` where a form was sent to: whoever asks for its address means the page with the form.
+async fn back(State(hub): State<Hub>, Path(link): Path<String>, headers: HeaderMap) -> Response {
+    match sign_ins::by_link(&hub, &link) {
+        Some(id) => redirect(&link_of(&hub, id)),
+        None => Said::NotOurs.page(Reader::of(&hub, &headers)),
+    }
+}
+
+/// What the link leads to now, in this browser; with the user name that was typed there a moment ago.
+async fn show(
+    reader: Reader<'_>,
+    id: SignInId,
+    link: &str,
+    known: Option<String>,
+    typed: Option<&SecretString>,
+) -> Response {
+    let hub = reader.hub;
     let state = match hub.commands.load::<SignIn>(id).await {
         Ok(loaded) => loaded.state,
         Err(error) => return reader.show_broken(&error),
     };
-    let (reader, known) = (reader.in_sign_in(&state), browser(&headers));
-    match beyond(&hub, &state, known.as_deref()) {
-        Some(Said::Done) if was_unlinked(&hub, &state).await => return Said::Used.page(reader),
+    let reader = reader.in_sign_in(&state);
+    match beyond(hub, &state, known.as_deref()) {
+        Some(Said::Done) if was_unlinked(hub, &state).await => return Said::Used.page(reader),
         Some(said) => return said.page(reader),
         None => {}
     }
-    let browser = known.unwrap_or_else(|| new_browser(&hub));
-    let token = csrf(&hub, id, &browser);
-    let page = match sign_ins::shown(&hub, id, &state).await {
-        Ok(Some(person)) => match sign_ins::code(&hub, id, &state) {
+    let browser = known.unwrap_or_else(|| new_browser(hub));
+    let token = csrf(hub, id, &browser);
+    let page = match sign_ins::shown(hub, id, &state).await {
+        Ok(Some(person)) => match sign_ins::code(hub, id, &state) {
             Some(code) => panel::code_page(reader, &person, &code),
-            None => panel::panel(reader, &state, &person, &link, &token),
+            None => panel::panel(reader, &state, &person, link, &token, typed),
         },
-        Ok(None) => panel::for_product(reader, &state, &link, &token),
+        Ok(None) => panel::for_product(reader, &state, link, &token),
         Err(error) => return reader.show_broken(&error),
     };
     keep(page, &browser)
@@ -170,10 +190,13 @@ async fn password(
     };
     let proxies = &hub.config.server.trusted_proxies;
     let address = (!proxies.is_empty()).then(|| address::network_of(peer.ip(), &headers, proxies));
+    let name = typed.name.clone();
     match sign_ins::try_password(&hub, id, hash(&browser), address, typed).await {
         Ok(Tried::Failed(why @ FailureReason::TooManyAttempts)) => Said::Failed(why, again).page(reader),
+        // Nobody has to type their name twice (WCAG 2.2, 3.3.7).
+        Ok(Tried::Failed(_)) => show(reader, id, &link, Some(browser), Some(&name)).await,
         // The page is asked for anew, so that loading it again types nothing again.
-        Ok(Tried::Provisional | Tried::Failed(_)) => redirect(&again),
+        Ok(Tried::Provisional) => redirect(&again),
         Ok(Tried::Refused(refusal)) => Said::from(refusal).page(reader),
         Err(error) => reader.show_broken(&error),
     }

@@ -7,13 +7,20 @@
 use axum::{http::StatusCode, response::Response};
 use domain::sign_in::{FailureReason, Request, SignIn};
 use maud::{Markup, html};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{frame::Reader, words::Words};
 use crate::services::{consent, sign_ins::Shown};
 
-/// Both ways in, side by side.
-pub(super) fn panel(reader: Reader<'_>, state: &SignIn, person: &Shown, link: &str, csrf: &str) -> Response {
+/// Both ways in, side by side; with the user name that was typed a moment ago.
+pub(super) fn panel(
+    reader: Reader<'_>,
+    state: &SignIn,
+    person: &Shown,
+    link: &str,
+    csrf: &str,
+    typed: Option<&SecretString>,
+) -> Response {
     let (hub, words, facts) = (reader.hub, reader.words(), reader.facts());
     let page = html! {
         h1 { (words.connect) }
@@ -29,7 +36,7 @@ pub(super) fn panel(reader: Reader<'_>, state: &SignIn, person: &Shown, link: &s
                 (microsoft_form(link, csrf, words.sign_in_with_microsoft))
             }
             @if person.password {
-                (password_form(words, hub.config.product.name.as_deref(), state.last_failure, link, csrf))
+                (password_form(words, hub.config.product.name.as_deref(), state.last_failure, link, csrf, typed))
             }
         }
         @if let Some(by) = state.request.as_ref().and_then(Request::of_bot) {
@@ -70,6 +77,7 @@ fn password_form(
     failure: Option<FailureReason>,
     link: &str,
     csrf: &str,
+    typed: Option<&SecretString>,
 ) -> Markup {
     html! {
         section aria-labelledby="password-way" {
@@ -77,7 +85,7 @@ fn password_form(
             form method="post" action={ "/sign-in/" (link) "/password" } {
                 input type="hidden" name="csrf" value=(csrf);
                 label for="name" { (words.user_name) }
-                input #name name="name" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="256" required;
+                input #name name="name" value=[typed.map(ExposeSecret::expose_secret)] autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="256" required;
                 label for="password" { (words.password) }
                 input #password name="password" type="password" autocomplete="current-password" maxlength="1024" required;
                 @if failure == Some(FailureReason::SecondFactorRequired) {
