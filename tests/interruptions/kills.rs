@@ -43,6 +43,8 @@ async fn killed(kills: usize, surface: Surface) {
     let metadata = format!("{}/botframework/v1/.well-known/openidconfiguration", microsoft.url);
     let more = [
         ("DELIVERY__SURFACE", surface.name()),
+        // The more often it is killed, the more often the clock is moved meanwhile.
+        ("DELIVERY__AGE_MAX_HOURS", "8760"),
         ("BOT__APP_ID", &settings.bot_app_id.to_string()),
         ("BOT__APP_SECRET", &settings.bot_app_secret),
         ("BOT__METADATA_URL", &metadata),
