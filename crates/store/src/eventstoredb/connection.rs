@@ -9,7 +9,10 @@ use std::{
 };
 
 use eventstore::{Client, Credentials, Error};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{ConnectionString, Options, appending::Batches, tail::Tail};
 use crate::{Filter, StoreError};
@@ -24,6 +27,8 @@ pub(super) struct Connection {
     string: ConnectionString,
     pub(super) options: Options,
     current: Mutex<Current>,
+    /// Which client it is, for who waits for another.
+    generations: watch::Sender<u64>,
     pub(super) batches: Batches,
     /// For all who follow, whichever streams they want.
     pub(super) tail: Arc<Tail>,
@@ -41,7 +46,8 @@ impl Connection {
             Client::new(string.settings.clone()).map_err(|error| StoreError::Broken(error.to_string()))?;
         let current = Mutex::new(Current { client, generation: 0, since: Instant::now() });
         let tail = Arc::new(Tail::new(Filter::all()));
-        Ok(Self { string, options, current, batches: Batches::default(), tail })
+        let generations = watch::Sender::new(0);
+        Ok(Self { string, options, current, generations, batches: Batches::default(), tail })
     }
 
     pub(super) fn credentials(&self) -> Option<&Credentials> {
@@ -68,10 +74,18 @@ impl Connection {
         match Client::new(self.string.settings.clone()) {
             Ok(client) => {
                 *current = Current { client, generation: generation + 1, since: Instant::now() };
+                self.generations.send_replace(generation + 1);
                 tracing::info!(hosts = %self.string.hosts, "connecting to the event store anew");
             }
             Err(error) => tracing::warn!(%error, "the event store's client can't be made anew"),
         }
+    }
+
+    /// Waits until the client of that generation is replaced: what still hangs on it hears nothing any more, perhaps.
+    pub(super) async fn renewed(&self, generation: u64) {
+        let mut generations = self.generations.subscribe();
+        // It lives as long as the connection, which is lent to us.
+        let _ = generations.wait_for(|now| *now > generation).await;
     }
 
     /// What a failed call is to the caller; sees to it that the next one has a client that may do better.

@@ -1,8 +1,8 @@
 //! The newest events, by one subscription for all who follow.
 //!
 //! A subscription on which nothing came for a while is dropped and begun anew behind what was seen last: it may be dead
-//! without anybody having been told. If the new one does not even begin, the whole connection is, and is made anew. One
-//! that fails ends the following of all, who then begin again by themselves.
+//! without anybody having been told. If the new one does not even begin, the whole connection is, and is made anew; where
+//! that is done because a call failed, the subscription goes along. One that fails ends the following of all, who then begin again by themselves.
 //!
 //! **Invariant.** Everything that is wanted and stands behind `begin`, up to `upto`, is held.
 
@@ -120,7 +120,7 @@ impl Tail {
         loop {
             self.held().live = false;
             let (generation, said) = self.subscribe(&connection);
-            let mut said = pin!(said);
+            let (mut said, mut renewed) = (pin!(said), pin!(connection.renewed(generation)));
             let mut speaks = false;
             loop {
                 // To begin takes a connection, to go on does not.
@@ -132,6 +132,8 @@ impl Tail {
                         }
                         continue;
                     }
+                    // Somebody's call failed on the same connection.
+                    () = &mut renewed => break,
                     heard = timeout(silence, said.next()) => heard,
                 };
                 match heard {

@@ -180,6 +180,23 @@ async fn a_subscription_cut_off_without_a_word_goes_on_by_another_connection() {
 }
 
 #[tokio::test]
+async fn a_subscription_goes_along_when_a_call_finds_its_connection_dead() {
+    let served = Served::new().await;
+    let proxy = Proxy::to(served.address).await;
+    // Nothing else would find out in the time of this test.
+    let options = Options { silence: Duration::from_hours(1), ..SHORT };
+    let store = connect(&format!("{}&keepAliveInterval=-1", proxy.string()), options);
+    let mut pages = store.follow(Position::START, Filter::categories(["thing"]));
+    served.store.append(&thing(1), Expected::NoStream, vec![event(1)]).await.unwrap();
+    assert_eq!(next_revisions(&mut pages).await, [0]);
+    proxy.fall_silent();
+    served.store.append(&thing(1), Expected::Revision(0), vec![event(2)]).await.unwrap();
+    let read = store.read_stream(&thing(1), Direction::Forward, 0, 9).await;
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    assert_eq!(next_revisions(&mut pages).await, [1]);
+}
+
+#[tokio::test]
 async fn without_an_answer_an_append_is_uncertain_and_can_be_repeated() {
     let (store, proxy, served) = behind_a_proxy(SHORT).await;
     let stream = thing(1);
