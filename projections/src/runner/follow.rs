@@ -1,38 +1,29 @@
-//! Following the log: each page becomes one transaction, on a thread that belongs to the read model.
+//! Following the log: pages are folded as they come and written by and by, on a thread that belongs to the read model.
 //!
 //! A thread of its own, rather than a task that asks for one, since an event should be in the rows a fraction of a
 //! millisecond after it was appended: the thread sleeps on the store's stream and wakes with the page in hand.
 
-use std::{
-    ops::ControlFlow,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use store::{Page, Position, StoreError};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    file::{File, Update},
-    fold::{Batch, Fold, Recent, Stop},
+    file::File,
+    fold::{Batch, Stop},
+    gather::Gathered,
     model::{Change, Shared, State, Switch},
     rebuild::{CaughtUp, Report, catch_up},
 };
 use crate::{EventRef, Projection};
 
-/// Events of one page for which the pause after it is doubled, and again for as many more; up to the limit. Of a row that
-/// changes several times meanwhile only the last state is written.
-const BUSY: usize = 32;
-const PAUSES_MAX: usize = 4;
-/// How long what is not our business may move us on without a write that says so. After a crash that much is read again.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// Before a store or a disk that failed is asked again; doubles up to the limit.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -87,31 +78,8 @@ enum Next {
     Stop,
     Switch(Switch),
     Page(Option<Result<Page, StoreError>>),
-}
-
-/// Between two pages, so that events that come close together share a transaction.
-struct Rest {
-    /// Not before this.
-    least: tokio::time::Instant,
-    /// Only for as long as nobody waits for the read model.
-    most: tokio::time::Instant,
-}
-
-impl Rest {
-    fn after(events: usize, wrote: bool, pause: Duration) -> Self {
-        let now = tokio::time::Instant::now();
-        if !wrote {
-            return Self { least: now, most: now + pause };
-        }
-        let pauses = u32::try_from((events / BUSY).clamp(1, PAUSES_MAX)).unwrap_or(1);
-        Self { least: now + pause, most: now + pause * pauses }
-    }
-
-    async fn end(&self, awaited: &Notify) {
-        tokio::time::sleep_until(self.least).await;
-        // That nobody waits any longer is the normal end.
-        let _ = tokio::time::timeout_at(self.most, awaited.notified()).await;
-    }
+    /// What was gathered is to be written.
+    Write,
 }
 
 impl<P: Projection> Worker<P> {
@@ -155,21 +123,24 @@ impl<P: Projection> Worker<P> {
         let Some(mut file) = self.begin()? else { return Ok(End::Switched) };
         self.reached(file.checkpoint()?, || None);
         let end = self.catch_up(&mut file)?;
-        let mut position = file.checkpoint()?;
+        let position = file.checkpoint()?;
         self.reached(position, || Some(Change::Everything));
         if let Some(end) = end {
             return Ok(end);
         }
-        let mut written = (position, Instant::now());
+        let mut gathered = Gathered::<P>::behind(position);
+        let asked = self.shared.asked.nearest();
         let mut pages = self.shared.store.follow(position, P::filter());
-        let mut rest: Option<Rest> = None;
-        let mut recent = Recent::new();
+        let mut read_on_at = Instant::now();
         loop {
+            let nearest = *asked.borrow();
             let next = self.runtime.block_on(async {
                 let page = async {
-                    if let Some(rest) = &rest {
-                        rest.end(&self.shared.awaited).await;
-                    }
+                    // Events that come close together are read together, unless somebody waits for them.
+                    let mut asked = asked.clone();
+                    let waited_for =
+                        asked.wait_for(|asked| asked.is_some_and(|asked| asked > gathered.folded));
+                    let _ = tokio::time::timeout_at(read_on_at, waited_for).await;
                     pages.next().await
                 };
                 tokio::select! {
@@ -177,42 +148,43 @@ impl<P: Projection> Worker<P> {
                     () = self.stop.cancelled() => Next::Stop,
                     Some(switch) = self.switches.recv() => Next::Switch(switch),
                     page = page => Next::Page(page),
+                    () = gathered.due(asked.clone()) => Next::Write,
                 }
             });
             let page = match next {
-                Next::Stop if position > written.0 => {
-                    file.begin()?.write(std::iter::empty(), position)?;
+                Next::Stop => {
+                    if gathered.folded > gathered.written {
+                        gathered.write(file.begin()?)?;
+                    }
                     return Ok(End::Told);
                 }
-                Next::Stop => return Ok(End::Told),
                 Next::Switch(switch) => {
                     drop((pages, file));
                     self.switch(switch);
                     return Ok(End::Switched);
                 }
+                Next::Write => {
+                    let keys = gathered.write(file.begin()?)?;
+                    self.reached(gathered.shown, || Some(Change::Rows(keys)));
+                    continue;
+                }
                 Next::Page(page) => page.context("the store's events came to an end")??,
             };
             *pause = PAUSE_MIN;
-            let mut batch = Batch::<P>::read(
-                position,
-                page.events.iter().map(|event| EventRef(event.as_ref())),
-                page.upto,
-            );
+            let before = gathered.folded;
+            let events = page.events.iter().map(|event| EventRef(event.as_ref()));
+            let mut batch = Batch::<P>::read(before, events, page.upto);
             let stop = batch.stop.take();
-            let before = std::mem::replace(&mut position, batch.upto);
             let update = file.begin()?;
-            let rows = fold_page(&update, &mut recent, batch)?;
-            if rows.len() > 0 || written.1.elapsed() >= CHECKPOINT_EVERY && position > written.0 {
-                update.write(rows.rows(), position)?;
-                written = (position, Instant::now());
-            }
-            let caught_up = page.at_head && position > before;
-            rest = caught_up.then(|| Rest::after(page.events.len(), rows.len() > 0, P::PAUSE));
-            self.reached(position, || (rows.len() > 0).then(|| Change::Rows(rows.keys().collect())));
-            recent.keep(rows);
+            gathered.fold(&update, page.events.len(), batch)?;
+            let is_due = stop.is_some() || gathered.is_due(nearest);
+            let keys = if is_due { Some(gathered.write(update)?) } else { None };
+            self.reached(gathered.shown, || keys.filter(|keys| !keys.is_empty()).map(Change::Rows));
             if let Some(stop) = stop {
                 return Ok(End::Stopped(stop));
             }
+            let caught_up = page.at_head && gathered.folded > before;
+            read_on_at = if caught_up { Instant::now() + P::PAUSE } else { Instant::now() };
             if page.at_head {
                 self.set(State::Live);
             }
@@ -293,17 +265,6 @@ impl<P: Projection> Worker<P> {
             changed
         });
     }
-}
-
-/// The rows that a page changes, read from the file where they were not changed lately.
-pub(super) fn fold_page<P: Projection>(
-    update: &Update<'_, P>,
-    recent: &mut Recent<P>,
-    batch: Batch<P>,
-) -> Result<Fold<P>> {
-    let mut fold = Fold::new();
-    fold.apply(batch, |key| recent.take_or(key, |key| update.load(key)))?;
-    Ok(fold)
 }
 
 fn log_rebuilt<P: Projection>(report: &Report) {

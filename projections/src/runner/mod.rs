@@ -1,12 +1,15 @@
 //! Keeps the read models: it owns their SQL, transactions, checkpoints and rebuilds, so that a projection has only a fold.
 //!
 //! `ReadModel::open` gives the model, for reading, and its [`Follower`], to be run as a task. [`file`] is one `SQLite` file,
-//! [`directory`] says which of them is in use, [`fold`] turns pages into rows, [`scan`] reads long stretches of the log.
+//! [`directory`] says which of them is in use, [`fold`] turns pages into rows, [`gather`] says when those are
+//! written, [`scan`] reads long stretches of the log.
 
+mod asked;
 mod directory;
 mod file;
 mod fold;
 mod follow;
+mod gather;
 mod model;
 mod reader;
 mod rebuild;

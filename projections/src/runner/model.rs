@@ -11,10 +11,11 @@ use anyhow::{Context, Result, anyhow};
 use store::{EventStore, Position};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, OwnedMutexGuard, Semaphore, broadcast, mpsc, oneshot, watch},
+    sync::{OwnedMutexGuard, Semaphore, broadcast, mpsc, oneshot, watch},
 };
 
 use super::{
+    asked::Asked,
     directory::{self, Directory},
     file::File,
     fold::Stop,
@@ -112,7 +113,7 @@ impl<P: Projection> ReadModel<P> {
                 state: State::CatchingUp,
                 rebuilding: None,
             }),
-            awaited: Notify::new(),
+            asked: Asked::new(),
             changes: broadcast::Sender::new(NEWS),
             building: Arc::default(),
             switches,
@@ -137,9 +138,7 @@ impl<P: Projection> ReadModel<P> {
     /// Waits until everything up to `position` can be read.
     pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<(), Behind> {
         let mut status = self.watch();
-        if status.borrow().position < position {
-            self.shared.awaited.notify_one();
-        }
+        let _waiting = (status.borrow().position < position).then(|| self.shared.asked.wait(position));
         let end = status.wait_for(|now| now.position >= position || matches!(now.state, State::Stopped(_)));
         match tokio::time::timeout(timeout, end).await {
             Ok(Ok(now)) if now.position >= position => Ok(()),
@@ -241,8 +240,7 @@ pub(super) struct Shared<P: Projection> {
     pool: Mutex<Arc<Pool>>,
     permits: Semaphore,
     pub(super) status: watch::Sender<Status>,
-    /// Told that somebody waits for a position that is not reached.
-    pub(super) awaited: Notify,
+    pub(super) asked: Asked,
     pub(super) changes: broadcast::Sender<Change<P::Key>>,
     /// Held by who builds a file: there is one place for it.
     building: Arc<tokio::sync::Mutex<()>>,

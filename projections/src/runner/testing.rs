@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use super::{
     file::{File, open_reader, write_rows},
-    fold::{Batch, Recent},
-    follow::fold_page,
+    fold::Batch,
+    gather::Gathered,
     model::{ReadModel, State},
     rebuild::rebuild,
     verify::verify_file,
@@ -183,8 +183,9 @@ async fn follow_by_pages<P: Projection>(store: Arc<EmbeddedStore>, data: &Path, 
         let batch =
             || Batch::<P>::read(after, page.events.iter().map(|event| EventRef(event.as_ref())), page.upto);
         let crashing = file.begin().expect("it begins");
-        let rows = fold_page(&crashing, &mut Recent::new(), batch()).expect("it folds");
-        write_rows::<P>(&crashing.transaction, rows.rows()).expect("it writes");
+        let mut gathered = Gathered::behind(after);
+        gathered.fold(&crashing, page.events.len(), batch()).expect("it folds");
+        write_rows::<P>(&crashing.transaction, gathered.rows()).expect("it writes");
         drop(crashing);
         drop(file);
 
@@ -192,10 +193,10 @@ async fn follow_by_pages<P: Projection>(store: Arc<EmbeddedStore>, data: &Path, 
         assert_eq!(file.checkpoint().expect("it has a checkpoint"), after, "nothing was left by the crash");
         let batch = batch();
         assert_eq!(batch.stop, None, "every event can be read");
-        let upto = batch.upto;
+        let mut gathered = Gathered::behind(after);
         let update = file.begin().expect("it begins");
-        let rows = fold_page(&update, &mut Recent::new(), batch).expect("it folds");
-        update.write(rows.rows(), upto).expect("it writes");
+        gathered.fold(&update, page.events.len(), batch).expect("it folds");
+        gathered.write(update).expect("it writes");
         if page.at_head {
             let scratch = path.with_extension("building");
             let verification =
