@@ -104,6 +104,13 @@ pub struct Beginning<A: Aggregate> {
     pub line: Option<Arc<str>>,
 }
 
+/// What was decided on one occasion, among what is recorded together.
+pub struct Decided<'a, E> {
+    pub command_id: &'a CommandId,
+    pub context: &'a Context,
+    pub events: &'a [E],
+}
+
 /// Loads, decides, appends.
 pub struct Commands {
     store: Arc<dyn EventStore>,
@@ -223,8 +230,22 @@ impl Commands {
         context: &Context,
         events: &[A::Event],
     ) -> Result<Appended, StoreError> {
+        self.append_all_at::<A>(id, revision, &[Decided { command_id, context, events }]).await
+    }
+
+    /// The same for what was decided on several occasions, one after the other: recorded as a whole, or not at all.
+    pub async fn append_all_at<A: Aggregate>(
+        &self,
+        id: impl fmt::Display,
+        revision: Option<u64>,
+        decided: &[Decided<'_, A::Event>],
+    ) -> Result<Appended, StoreError> {
         let expected = revision.map_or(Expected::NoStream, Expected::Revision);
-        let events = self.new_events(events, self.now(), command_id, context);
+        let now = self.now();
+        let new = |Decided { command_id, context, events }: &Decided<'_, A::Event>| {
+            self.new_events(events, now, command_id, context)
+        };
+        let events = decided.iter().flat_map(new).collect();
         let stream = stream::<A>(id);
         let appended = self.append(&stream, expected, events).await?;
         self.states().outdate(&stream, appended.revision);

@@ -13,8 +13,8 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use domain::{
-    CommandId, ConnectionId, Diagnosis, MessageId, PersonId,
-    connection::{self, Connection, Status},
+    CommandId, ConnectionId, Diagnosis, MessageId, PersonId, Timestamp,
+    connection::{self, Connection, Grant, Status},
     lane::{Command, DeferReason, Event, Lane, Outcome, Surface},
     message::{self, Accepted, Message},
     tenant::{Admission, Tenant},
@@ -32,9 +32,9 @@ use self::{
     outcome::{outcome, resends},
     prepare::{ByGraph, Found, Ready, prepare},
 };
-use super::outbox::Left;
+use super::{contained, outbox::Left};
 use crate::{
-    commands::{Context, Done, Loaded},
+    commands::{Context, Decided, Done, Loaded},
     hub::Hub,
     metrics::DeliveryOutcome,
 };
@@ -84,6 +84,8 @@ impl Turn {
 
 /// Works a lane: the messages at its head one after the other, for as long as they arrive, or else one decision. Anything
 /// but a message that arrived comes back as news once `due` knows it, and brings the lane back; so does what is left.
+///
+/// That one arrived is recorded together with the intent to send the next, where that may go at once.
 pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
     let Some(mut head) = queries::head(&hub.due, lane, hub.clock.now())? else { return Ok(Left::Waiting) };
     if hub.commands.knows_later::<Lane>(lane, head.row.lane_revision) {
@@ -93,27 +95,71 @@ pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
     if let Some(open) = &head.row.open {
         return judge(hub, lane, &head.row, open).await;
     }
+    let mut arrived: Option<Sent> = None;
     loop {
-        let turn = match turn(hub, lane, &mut head).await? {
-            Ok(turn) => turn,
-            Err(left) => return Ok(left),
-        };
-        let found = prepare(hub, &turn).await?;
-        if !hub.shards.holds(lane.shard()) {
+        if let Some(before) = arrived.take_if(|before| !is_at_hand(hub, &before.turn, &head))
+            && !record(hub, before).await?
+        {
             return Ok(Left::Waiting);
         }
-        match found {
-            Found::Go(ready) => match deliver(hub, &turn, ready).await? {
-                Some(row) => head.row = row,
-                None => return Ok(Left::Waiting),
-            },
-            Found::Leave(left) => return Ok(left),
-            Found::Decided(outcome) => {
-                decide(hub, &turn, outcome).await?;
+        // Whatever becomes of this, that the one before arrived has to be recorded.
+        let next = contained(next(hub, lane, &mut head)).await;
+        let (turn, ready) = match next {
+            Ok(Next::Go(turn, ready)) => (turn, ready),
+            other => {
+                if let Some(before) = arrived
+                    && !record(hub, before).await?
+                {
+                    return Ok(Left::Waiting);
+                }
+                match other? {
+                    Next::Leave(left) => return Ok(left),
+                    Next::Decided(turn, outcome) => decide(hub, &turn, outcome).await?,
+                    Next::Go(..) => {}
+                }
                 return Ok(Left::Waiting);
             }
-        }
+        };
+        let Some(sent) = deliver(hub, turn, &ready, arrived.take()).await? else { return Ok(Left::Waiting) };
+        head.row = sent.row(hub.clock.now());
+        arrived = Some(sent);
     }
+}
+
+/// What there is to do with the head of a lane.
+enum Next<'a> {
+    Go(Turn, Ready<'a>),
+    Decided(Turn, Outcome),
+    Leave(Left),
+}
+
+async fn next<'a>(hub: &'a Hub, lane: ConnectionId, head: &mut Head) -> Result<Next<'a>> {
+    let turn = match turn(hub, lane, head).await? {
+        Ok(turn) => turn,
+        Err(left) => return Ok(Next::Leave(left)),
+    };
+    let found = prepare(hub, &turn).await?;
+    if !hub.shards.holds(lane.shard()) {
+        return Ok(Next::Leave(Left::Waiting));
+    }
+    Ok(match found {
+        Found::Go(ready) => Next::Go(turn, ready),
+        Found::Leave(left) => Next::Leave(left),
+        Found::Decided(outcome) => Next::Decided(turn, outcome),
+    })
+}
+
+/// Whether the next message may be sent without a word to anybody first, as far as is known from the one before it: the
+/// outcome of that one is not to wait for Microsoft.
+fn is_at_hand(hub: &Hub, before: &Turn, head: &Head) -> bool {
+    let way =
+        head.messages.front().and_then(|(_, row)| row.surface.open_way(|way| head.closed.contains(&way)));
+    let connection = &before.connection.state;
+    let is_fresh = |grant: &Grant| hub.clock.now() + hub.config.tokens.refresh_margin < grant.expires_at;
+    way == Some(Surface::Graph)
+        && way == Some(before.way)
+        && connection.chat_id.is_some()
+        && connection.grant.as_ref().is_some_and(is_fresh)
 }
 
 /// Whose turn it is, if it is anybody's now.
@@ -163,8 +209,43 @@ async fn decide(hub: &Hub, turn: &Turn, outcome: Outcome) -> Result<()> {
     }
 }
 
-/// Intent, act, outcome. Answers with the lane's row as it is then, if the message arrived and nobody else came between.
-async fn deliver(hub: &Hub, turn: &Turn, ready: Ready<'_>) -> Result<Option<LaneRow>> {
+/// A message that was sent, and what came of it.
+struct Sent {
+    turn: Turn,
+    attempt: u32,
+    /// What was appended before it was sent, and the revision of the last of it.
+    intent: Vec<Event>,
+    revision: u64,
+    outcome: Outcome,
+    events: Vec<Event>,
+}
+
+impl Sent {
+    fn context(&self) -> Context {
+        let request_id = match &self.outcome {
+            Outcome::Delivered { provider_request_id, .. } => provider_request_id.clone(),
+            _ => None,
+        };
+        self.turn.context().answered_by(request_id)
+    }
+
+    fn command_id(&self) -> CommandId {
+        conclusion(self.turn.message, self.attempt, &self.outcome)
+    }
+
+    /// The lane's row once the outcome is recorded, if nobody else comes between.
+    fn row(&self, now: Timestamp) -> LaneRow {
+        let revisions = self.intent.iter().map(|_| self.revision).chain(self.revision + 1..);
+        let events = self.intent.iter().chain(&self.events);
+        events
+            .zip(revisions)
+            .fold(self.turn.row.clone(), |row, (event, revision)| row.after(revision, event, now))
+    }
+}
+
+/// Intent, act. Records with the intent what came of the message before. Answers with what was sent, if it arrived; the
+/// outcome is then still to be recorded.
+async fn deliver(hub: &Hub, turn: Turn, ready: &Ready<'_>, before: Option<Sent>) -> Result<Option<Sent>> {
     let (message, attempt) = (turn.message, turn.attempts + 1);
     let timeout = hub.config.outbound.request_timeout;
     let client_request_id = hub.ids.uuid();
@@ -183,34 +264,64 @@ async fn deliver(hub: &Hub, turn: &Turn, ready: Ready<'_>) -> Result<Option<Lane
         client_request_id,
     };
     let intent: Vec<_> = turn.resumed().into_iter().chain([started]).collect();
-    let command_id = CommandId::new(format!("deliver/{message}/{attempt}"));
-    let context = turn.context();
-    let revision = turn.row.lane_revision;
-    let begun = Instant::now();
-    let appended =
-        match hub.commands.append_at::<Lane>(turn.lane, revision, &command_id, &context, &intent).await {
-            Ok(appended) => appended,
-            Err(StoreError::Conflict { .. }) => return Ok(None),
-            Err(error @ StoreError::Uncertain(_)) => return not_begun(hub, turn, attempt, &error).await,
-            Err(error) => return Err(error.into()),
-        };
-    if begun.elapsed() > timeout {
-        // Another hub may take the intent for abandoned before the answer to a post could be here.
-        let late = "the store took longer to answer than a delivery may wait";
-        return not_begun(hub, turn, attempt, &late).await;
-    }
-    let outcome = match &ready {
-        Ready::Graph(ready) => post(hub, turn, ready, timeout, client_request_id).await,
-        Ready::Bot(ready) => bot::post(hub, turn, ready, timeout).await,
+    let Some(revision) = begin(hub, &turn, attempt, &intent, before, timeout).await? else { return Ok(None) };
+    let outcome = match ready {
+        Ready::Graph(ready) => post(hub, &turn, ready, timeout, client_request_id).await,
+        Ready::Bot(ready) => bot::post(hub, &turn, ready, timeout).await,
     };
     count(hub, &outcome);
     let arrived = matches!(outcome, Outcome::Delivered { .. });
     let events = outcome.clone().events(message, attempt);
-    let recorded = record(hub, turn, appended.revision, attempt, outcome, &events).await?;
-    let Some(revision) = recorded.filter(|_| arrived) else { return Ok(None) };
-    let now = hub.clock.now();
-    let row = intent.iter().fold(turn.row.clone(), |row, event| row.after(appended.revision, event, now));
-    Ok(Some(events.iter().fold(row, |row, event| row.after(revision, event, now))))
+    let sent = Sent { turn, attempt, intent, revision, outcome, events };
+    if arrived {
+        return Ok(Some(sent));
+    }
+    record(hub, sent).await?;
+    Ok(None)
+}
+
+/// Records an intent, and with it what came of the message before. Answers with the revision; `None` where the message is
+/// not to be sent, since somebody else came between or the store took too long.
+async fn begin(
+    hub: &Hub,
+    turn: &Turn,
+    attempt: u32,
+    intent: &[Event],
+    before: Option<Sent>,
+    timeout: Duration,
+) -> Result<Option<u64>> {
+    let (command_id, context) =
+        (CommandId::new(format!("deliver/{}/{attempt}", turn.message)), turn.context());
+    let intent = Decided { command_id: &command_id, context: &context, events: intent };
+    let begun = Instant::now();
+    let appended = match &before {
+        None => hub.commands.append_all_at::<Lane>(turn.lane, turn.row.lane_revision, &[intent]).await,
+        Some(before) => {
+            let (command_id, context) = (before.command_id(), before.context());
+            let outcome = Decided { command_id: &command_id, context: &context, events: &before.events };
+            hub.commands.append_all_at::<Lane>(turn.lane, Some(before.revision), &[outcome, intent]).await
+        }
+    };
+    match appended {
+        Ok(appended) if begun.elapsed() <= timeout => return Ok(Some(appended.revision)),
+        // Another hub may take the intent for abandoned before the answer to a post could be here.
+        Ok(_) => {
+            let late = "the store took longer to answer than a delivery may wait";
+            not_begun(hub, turn, attempt, &late).await?;
+        }
+        Err(error) => {
+            if let Some(before) = before {
+                // Where the store took it without saying so, it is found recorded.
+                record(hub, before).await?;
+            }
+            match error {
+                StoreError::Conflict { .. } => {}
+                StoreError::Uncertain(_) => not_begun(hub, turn, attempt, &error).await?,
+                _ => return Err(error.into()),
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Posts it by Graph, once, and tells what came of it.
@@ -228,37 +339,27 @@ async fn post(
 }
 
 /// The store did not say in time whether it has the intent. Nothing was sent; if the intent is there, that is its outcome.
-async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, why: &impl Display) -> Result<Option<LaneRow>> {
+async fn not_begun(hub: &Hub, turn: &Turn, attempt: u32, why: &impl Display) -> Result<()> {
     tracing::error!(lane.id = %turn.lane, error = %why, "The store did not say in time whether a delivery may begin.");
     let until = hub.clock.now() + hub.config.delivery.backoff_first;
     let (surface, why) = (turn.way, DeferReason::NotSent);
     let outcome = Outcome::Deferred { surface, until, why, diagnosis: Diagnosis::default() };
     conclude_at_last(hub, turn.lane, &turn.context(), turn.message, attempt, outcome).await?;
-    Ok(None)
+    Ok(())
 }
 
-/// Records what came of an attempt, however long the store takes: without it the outcome would be lost. Answers with the
-/// revision, if nothing stands between it and the intent.
-async fn record(
-    hub: &Hub,
-    turn: &Turn,
-    intent: u64,
-    attempt: u32,
-    outcome: Outcome,
-    events: &[Event],
-) -> Result<Option<u64>> {
-    let request_id = match &outcome {
-        Outcome::Delivered { provider_request_id, .. } => provider_request_id.clone(),
-        _ => None,
-    };
-    let context = turn.context().answered_by(request_id);
-    let command_id = conclusion(turn.message, attempt, &outcome);
+/// Records what came of an attempt, however long the store takes: without it the outcome would be lost. True if nothing
+/// stands between it and the intent.
+async fn record(hub: &Hub, sent: Sent) -> Result<bool> {
+    let (command_id, context) = (sent.command_id(), sent.context());
+    let Sent { turn, attempt, revision, outcome, events, .. } = sent;
     loop {
-        match hub.commands.append_at::<Lane>(turn.lane, Some(intent), &command_id, &context, events).await {
-            Ok(appended) => return Ok(Some(appended.revision)),
+        match hub.commands.append_at::<Lane>(turn.lane, Some(revision), &command_id, &context, &events).await
+        {
+            Ok(_) => return Ok(true),
             Err(StoreError::Conflict { .. }) => {
                 conclude_at_last(hub, turn.lane, &context, turn.message, attempt, outcome).await?;
-                return Ok(None);
+                return Ok(false);
             }
             Err(error @ (StoreError::Unavailable(_) | StoreError::Uncertain(_))) => {
                 tracing::error!(lane.id = %turn.lane, error = %error, "An outcome could not be recorded; trying again.");
