@@ -87,6 +87,43 @@ async fn an_intent_of_which_the_store_did_not_tell_ends_as_not_sent_though_that_
     assert_eq!(world.recorded("lane.unknown.v1").await, 0);
 }
 
+/// Three messages wait in a lane. That one arrived is recorded with the intent to send the next, and what goes wrong with
+/// that costs none of them.
+#[tokio::test]
+async fn an_outcome_and_the_next_intent_are_recorded_together_and_neither_is_lost() {
+    // The first try of the first message takes two appends, then come its second try, two for an outcome and the next
+    // intent, and the last outcome: six.
+    for (way, at, attempts) in [
+        (Way::RefuseOnce, 7, 1),
+        (Way::RefuseOnce, 4, 1),
+        (Way::LoseAnswerOnce, 4, 1),
+        (Way::LoseAnswers, 4, 2),
+    ] {
+        let mut world = World::start().await;
+        world.link("u-1", ADA).await;
+        world.deliver("u-1", "Before").await;
+        world.end(PATIENCE).await;
+        let faltering = Arc::new(Faltering::at_nth(world.store().await, way, "lane-", at));
+        world.begin(faltering.clone()).await;
+        world.microsoft.fault("graph.post", Kind::Status { status: 429, retry_after_seconds: Some(60) });
+        let first = world.api.send("u-1", "First").await;
+        world.until_message_is(&first, "deferred").await;
+        let (second, third) = (world.api.send("u-1", "Second").await, world.api.send("u-1", "Third").await);
+        let hub = world.hub();
+        hub.due.wait_for(hub.store.head().await.unwrap(), PATIENCE).await.unwrap();
+        world.advance(HOUR / 30);
+        if attempts > 1 {
+            assert_eq!(world.until_message_is(&second, "deferred").await["why"], "not_sent", "{way:?}");
+            world.advance(HOUR / 4);
+        }
+        world.until_message_is(&third, "delivered").await;
+        assert_eq!(world.until_message_is(&second, "delivered").await["attempts"], attempts, "{way:?}");
+        assert_eq!(world.microsoft.texts(ADA), ["Before", "First", "Second", "Third"], "{way:?}");
+        assert_eq!(world.recorded("lane.unknown.v1").await, 0, "{way:?}");
+        assert_eq!(faltering.failed(), at < 7, "{way:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_lane_whose_stream_was_deleted_underneath_sends_nothing_and_holds_up_nobody_else() {
     let mut world = World::start().await;
