@@ -1,5 +1,6 @@
 //! The runner with a toy projection.
 
+mod gathering;
 mod toy;
 
 use std::{
