@@ -12,8 +12,8 @@ pub trait Projection: Send + Sync + 'static {
     /// Names the files. A new shape or a new meaning of rows is a new name (`connections.v1`), hence a new file.
     const NAME: &'static str;
     const TABLES: &'static [Table];
-    /// At most one transaction in this time while events keep coming, and in up to four times as much while many come and
-    /// nobody waits for them; the first one after a rest is folded at once. Longer, more events share a transaction, and
+    /// At most one transaction in this time while events keep coming, and in up to a quarter of a second while many come and
+    /// nobody waits for them; what comes after a rest is written at once. Longer, more events share a transaction, and
     /// the newest wait longer to be seen.
     const PAUSE: Duration = Duration::from_millis(20);
 

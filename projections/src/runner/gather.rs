@@ -13,8 +13,8 @@ use super::{
 };
 use crate::Projection;
 
-/// Events of one transaction for which the rest after it is as long as the projection's pause; longer for more of them, up
-/// to the limit.
+/// After a transaction of so many events comes a rest as long as the projection's pause; longer after more of them, up to
+/// the limit.
 const BUSY: usize = 32;
 const REST_MAX: Duration = Duration::from_millis(250);
 /// Rows that wait to be written. Few in tests, so that they come to that.
