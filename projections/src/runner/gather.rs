@@ -26,7 +26,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Gathered<P: Projection> {
     rows: Fold<P>,
     recent: Recent<P>,
-    /// Those that were folded into the rows.
+    /// Those that were read since the rows began to change.
     events: usize,
     /// Everything up to here is in the rows, or no business of theirs.
     pub(super) folded: Position,
@@ -58,9 +58,11 @@ impl<P: Projection> Gathered<P> {
     pub(super) fn fold(&mut self, update: &Update<'_, P>, events: usize, batch: Batch<P>) -> Result<()> {
         let upto = batch.upto;
         self.rows.apply(batch, |key| self.recent.take_or(key, |key| update.load(key)))?;
-        (self.folded, self.events) = (upto, self.events + events);
+        self.folded = upto;
         if self.rows.len() == 0 {
             self.shown = upto;
+        } else {
+            self.events += events;
         }
         Ok(())
     }

@@ -86,6 +86,19 @@ async fn where_many_events_come_rows_wait_longer_but_not_for_who_waits_for_them(
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_events_that_change_no_row_make_nobody_wait_longer() {
+    let mut gathering = Gathering::new();
+    let of_the_store = Told { name: "$of-the-store".into(), ..paid_in(1, 1) };
+    let upto = gathering.fold(&vec![of_the_store; 200]).await;
+    assert_eq!((gathering.gathered.shown, gathering.gathered.is_due(None)), (upto, false));
+    gathering.fold(&[opened(1)]).await;
+    gathering.write();
+    gathering.fold(&[paid_in(1, 1)]).await;
+    tokio::time::advance(Toys::PAUSE).await;
+    assert!(gathering.gathered.is_due(None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_rows_than_are_to_be_held_are_written_before_their_time() {
     let mut gathering = Gathering::new();
     gathering.fold(&[opened(1)]).await;
