@@ -104,25 +104,26 @@ pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
         }
         // Whatever becomes of this, that the one before arrived has to be recorded.
         let next = contained(next(hub, lane, &mut head)).await;
-        let (turn, ready) = match next {
-            Ok(Next::Go(turn, ready)) => (turn, ready),
-            other => {
-                if let Some(before) = arrived
-                    && !record(hub, before).await?
-                {
+        let goes_along = matches!(next, Ok(Next::Go(..)));
+        if let Some(before) = arrived.take_if(|_| !goes_along)
+            && !record(hub, before).await?
+        {
+            return Ok(Left::Waiting);
+        }
+        match next? {
+            Next::Go(turn, ready) => {
+                let Some(sent) = deliver(hub, turn, &ready, arrived.take()).await? else {
                     return Ok(Left::Waiting);
-                }
-                match other? {
-                    Next::Leave(left) => return Ok(left),
-                    Next::Decided(turn, outcome) => decide(hub, &turn, outcome).await?,
-                    Next::Go(..) => {}
-                }
+                };
+                head.row = sent.row(hub.clock.now());
+                arrived = Some(sent);
+            }
+            Next::Leave(left) => return Ok(left),
+            Next::Decided(turn, outcome) => {
+                decide(hub, &turn, outcome).await?;
                 return Ok(Left::Waiting);
             }
-        };
-        let Some(sent) = deliver(hub, turn, &ready, arrived.take()).await? else { return Ok(Left::Waiting) };
-        head.row = sent.row(hub.clock.now());
-        arrived = Some(sent);
+        }
     }
 }
 
