@@ -3,6 +3,9 @@
 //! take turns in one run, and share the machine with the simulator. The goal is 0.3 of it. Beside each rate stands the
 //! processor time of one post, the simulator's part included, which other programs on the machine disturb less.
 //!
+//! Between the two stands the same loop with the least of a record: before each post an append of two events to a log of
+//! their own, durable, as a delivery's are (what came of the post before, and that the next begins).
+//!
 //! `cargo bench -p chancery --bench throughput [-- <rounds> [<posts under way at once>]]`
 
 mod support;
@@ -18,6 +21,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use chancery::{
+    clock::{Ids as _, SystemIds},
     hub::Hub,
     services::messages::{self, Asked, Draft},
 };
@@ -26,6 +30,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use projections::due::queries;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
+use store::{
+    ContentType, EventStore as _, Expected, NewEvent, StreamName,
+    embedded::{EmbeddedStore, Options},
+};
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use support::{Microsoft, PATIENCE, Place, Recipient};
@@ -61,23 +69,28 @@ async fn run(rounds: usize, concurrency: usize) -> Result<()> {
     // Each chat is found at its first message, which the bare loop knows from the start.
     deliver(&place, &microsoft, "first", microsoft.people.len(), concurrency).await?;
     println!("{MESSAGES} messages, {PEOPLE} lanes, {concurrency} at once");
-    println!("round | bare posts/s |  CPU µs | deliveries/s |  CPU µs | ratio (goal 0.30)");
-    let (mut bare, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 1..=rounds {
-        let limit = post_all(&http, &microsoft, &posts, concurrency).await?;
-        let drained = deliver(&place, &microsoft, &round.to_string(), MESSAGES, concurrency).await?;
-        let ratio = drained.rate / limit.rate;
-        println!("{round:>5} | {limit} | {drained} | {ratio:.2}");
-        bare.push(limit);
-        ours.push(drained);
-        ratios.push(ratio);
-    }
+    println!("      |        bare posts    |    recorded posts    |      deliveries      | of bare     | of");
     println!(
-        "  p50 | {} | {} | {:.2}",
-        Rate::median(&bare),
-        Rate::median(&ours),
-        support::percentile(ratios, 50)
+        "round |     per s  |  CPU µs |     per s  |  CPU µs |     per s  |  CPU µs | (goal 0.30) | recorded"
     );
+    let log = Arc::new(EmbeddedStore::open(&place.path().join("recorded"), Options::default())?);
+    let (mut bare, mut recorded, mut ours) = (Vec::new(), Vec::new(), Vec::new());
+    let mut ratios = (Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        let limit = post_all(&http, &microsoft, &posts, concurrency, None).await?;
+        let with_record = post_all(&http, &microsoft, &posts, concurrency, Some(&log)).await?;
+        let drained = deliver(&place, &microsoft, &round.to_string(), MESSAGES, concurrency).await?;
+        let (of_bare, of_recorded) = (drained.rate / limit.rate, drained.rate / with_record.rate);
+        println!("{round:>5} | {limit} | {with_record} | {drained} | {of_bare:>11.2} | {of_recorded:.2}");
+        bare.push(limit);
+        recorded.push(with_record);
+        ours.push(drained);
+        ratios.0.push(of_bare);
+        ratios.1.push(of_recorded);
+    }
+    let [bare, recorded, ours] = [bare, recorded, ours].map(|rates| Rate::median(&rates));
+    let (of_bare, of_recorded) = (support::percentile(ratios.0, 50), support::percentile(ratios.1, 50));
+    println!("  p50 | {bare} | {recorded} | {ours} | {of_bare:>11.2} | {of_recorded:.2}");
     Ok(())
 }
 
@@ -104,7 +117,7 @@ impl Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>12.0} | {:>7.0}", self.rate, self.cpu_us)
+        write!(f, "{:>10.0} | {:>7.0}", self.rate, self.cpu_us)
     }
 }
 
@@ -187,23 +200,28 @@ async fn posts(hub: &Hub, microsoft: &Microsoft) -> Result<Vec<Post>> {
     Ok(posts)
 }
 
-/// The bare loop.
+/// The bare loop; where there is a log, with a record of each post.
 async fn post_all(
     http: &reqwest::Client,
     microsoft: &Microsoft,
     posts: &Arc<[Post]>,
     concurrency: usize,
+    log: Option<&Arc<EmbeddedStore>>,
 ) -> Result<Rate> {
     let begun = processor_time()?;
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..concurrency {
         let (http, posts, next) = (http.clone(), Arc::clone(posts), Arc::clone(&next));
+        let mut record = log.map(|log| Record::new(Arc::clone(log)));
         tasks.spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= MESSAGES {
                     return anyhow::Ok(());
+                }
+                if let Some(record) = &mut record {
+                    record.append().await?;
                 }
                 let Post { url, access } = &posts[number % posts.len()];
                 let body = json!({ "body": { "contentType": "text", "content": text(number) } });
@@ -217,6 +235,33 @@ async fn post_all(
     }
     let cpu = processor_time()?.saturating_sub(begun);
     Rate::new(&microsoft.arrived(MESSAGES).await?, cpu)
+}
+
+/// A stream of events that say nothing, as long as a delivery's.
+struct Record {
+    log: Arc<EmbeddedStore>,
+    stream: StreamName,
+    last: Expected,
+}
+
+impl Record {
+    fn new(log: Arc<EmbeddedStore>) -> Self {
+        Self { log, stream: StreamName::new(format!("lane-{}", SystemIds.uuid())), last: Expected::NoStream }
+    }
+
+    /// Two events, durable when it returns.
+    async fn append(&mut self) -> Result<()> {
+        let event = || NewEvent {
+            id: SystemIds.uuid(),
+            name: "delivery.delivered.v1".into(),
+            content_type: ContentType::Octets,
+            data: vec![b'd'; 300].into(),
+            metadata: vec![b'm'; 350].into(),
+        };
+        let appended = self.log.append(&self.stream, self.last, vec![event(), event()]).await?;
+        self.last = Expected::Revision(appended.revision);
+        Ok(())
+    }
 }
 
 /// What this process has had of the processors so far.
