@@ -163,6 +163,10 @@ impl EventStore for Faltering {
         self.inner.read_all(after, filter, limit).await
     }
 
+    async fn read_at(&self, positions: &[Position]) -> Result<Vec<Option<Recorded>>, StoreError> {
+        self.inner.read_at(positions).await
+    }
+
     async fn head(&self) -> Result<Position, StoreError> {
         self.inner.head().await
     }

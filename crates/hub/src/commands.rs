@@ -26,8 +26,8 @@ use domain::{
     aggregate::{decode, encode},
 };
 use store::{
-    Append, Appended, ContentType, Direction, EventStore, Expected, Filter, NewEvent, Page, Position,
-    StoreError, StreamName,
+    Append, Appended, ContentType, Direction, EventStore, Expected, NewEvent, Page, Position, StoreError,
+    StreamName,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -257,27 +257,27 @@ impl Commands {
         self.states().last(&stream::<A>(id)) > revision
     }
 
-    /// The event that began a stream, with its id, if it was begun: all there is to know of what is written once. Not
-    /// remembered, but for one that was heard lately. Where it stands in the log is no more than a hint, by which it is found sooner.
-    pub async fn beginning_at<A: Aggregate>(
+    /// The events that began these streams, each with its id, if it was begun: all there is to know of what is written once.
+    /// Not remembered, but for one that was heard lately. Where one stands in the log is no more than a hint, by which it is
+    /// found sooner. Trouble with one is its own.
+    pub async fn beginnings_at<A: Aggregate>(
         &self,
-        id: impl fmt::Display,
-        position: Position,
-    ) -> Result<Option<(Uuid, A::Event)>, LoadError> {
-        let stream = stream::<A>(id);
-        // The embedded store counts, so there is a position right before each.
-        if self.store.is_ours_alone()
-            && let Some(before) = position.0.checked_sub(1)
-            && let Some(first) =
-                self.store.read_all(Position(before), &Filter::all(), 1).await?.events.first()
-            && (&first.stream, first.revision) == (&stream, 0)
-        {
-            return Ok(Some((first.id, decode::<A>(&first.name, &first.data)?)));
+        places: &[(impl fmt::Display, Position)],
+    ) -> Result<Vec<Result<Option<(Uuid, A::Event)>, LoadError>>, StoreError> {
+        let positions: Vec<_> = places.iter().map(|(_, position)| *position).collect();
+        let found = self.store.read_at(&positions).await?;
+        let mut beginnings = Vec::with_capacity(places.len());
+        for ((id, _), found) in places.iter().zip(found) {
+            let stream = stream::<A>(id);
+            beginnings.push(match found.filter(|found| (&found.stream, found.revision) == (&stream, 0)) {
+                Some(first) => read_first::<A>(first.id, &first.name, &first.data).map(Some),
+                None => self.first::<A>(&stream).await,
+            });
         }
-        self.first::<A>(&stream).await
+        Ok(beginnings)
     }
 
-    /// The same by the stream alone.
+    /// The same of one, by the stream alone.
     pub async fn beginning<A: Aggregate>(
         &self,
         id: impl fmt::Display,
@@ -288,11 +288,10 @@ impl Commands {
     async fn first<A: Aggregate>(&self, stream: &StreamName) -> Result<Option<(Uuid, A::Event)>, LoadError> {
         let heard = self.states().beginning(stream);
         if let Some(heard) = heard {
-            return Ok(Some((heard.id, decode::<A>(&heard.name, &heard.data)?)));
+            return read_first::<A>(heard.id, &heard.name, &heard.data).map(Some);
         }
         let first = self.store.read_stream(stream, Direction::Forward, 0, 1).await?;
-        let Some(first) = first.first() else { return Ok(None) };
-        Ok(Some((first.id, decode::<A>(&first.name, &first.data)?)))
+        first.first().map(|first| read_first::<A>(first.id, &first.name, &first.data)).transpose()
     }
 
     /// The state of a stream, as it is now.
@@ -466,6 +465,10 @@ impl Commands {
     fn states(&self) -> std::sync::MutexGuard<'_, States> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn read_first<A: Aggregate>(id: Uuid, name: &str, data: &[u8]) -> Result<(Uuid, A::Event), LoadError> {
+    Ok((id, decode::<A>(name, data)?))
 }
 
 /// Whether a stream's state is worth keeping for the next command.

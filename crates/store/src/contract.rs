@@ -49,6 +49,7 @@ macro_rules! contract_suite {
             many_writers_of_one_stream_never_share_a_revision,
             a_stream_is_read_both_ways_from_anywhere,
             the_log_is_read_in_pages,
+            what_is_found_at_a_position_stands_there,
             prefixes_choose_streams,
             system_streams_are_read_when_asked_for,
             a_scan_sees_what_reading_sees,

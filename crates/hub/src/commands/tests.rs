@@ -28,7 +28,7 @@ async fn a_beginning_is_found_by_its_place_and_where_that_is_anothers_by_its_str
         places.push(done.after().position);
     }
     let found = async |tenant, place| {
-        let found = commands.beginning_at::<Tenant>(tenant, place).await.unwrap();
+        let found = commands.beginnings_at::<Tenant>(&[(tenant, place)]).await.unwrap().remove(0).unwrap();
         assert_eq!(found, commands.beginning::<Tenant>(tenant).await.unwrap());
         found.map(|(_, event)| event)
     };

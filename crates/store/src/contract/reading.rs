@@ -46,6 +46,27 @@ pub async fn the_log_is_read_in_pages(store: Store) {
     assert!(read_on(&store, head, &filter).await.is_empty());
 }
 
+pub async fn what_is_found_at_a_position_stands_there(store: Store) {
+    let category = fresh_category("placed");
+    let before = store.head().await.unwrap();
+    let stream = StreamName::new(format!("{category}-1"));
+    store.append(&stream, Expected::NoStream, events(3)).await.unwrap();
+    let written = read_on(&store, before, &Filter::categories([&*category])).await;
+    // In whatever order they are asked for, with one asked for twice, and one that nobody wrote.
+    let asked = [2, 0, 2].map(|index: usize| written[index].clone());
+    let positions: Vec<_> = asked.iter().map(|event| event.position).chain([Position(u64::MAX)]).collect();
+    let found = store.read_at(&positions).await.unwrap();
+    assert_eq!(found.len(), 4);
+    assert!(found[3].is_none());
+    for (found, asked) in found.iter().zip(&asked) {
+        let same = |found: &Recorded| {
+            (found.id, found.position, &found.data) == (asked.id, asked.position, &asked.data)
+        };
+        // Only where nobody else writes must it be found; elsewhere it may be.
+        assert!(found.as_ref().map_or(!store.is_ours_alone(), same));
+    }
+}
+
 pub async fn prefixes_choose_streams(store: Store) {
     let before = store.head().await.unwrap();
     let category = fresh_category("lane");

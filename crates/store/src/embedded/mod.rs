@@ -183,6 +183,10 @@ impl EventStore for EmbeddedStore {
         self.readers.stream(stream.clone(), direction, from, limit).await
     }
 
+    async fn read_at(&self, positions: &[Position]) -> Result<Vec<Option<Recorded>>, StoreError> {
+        self.readers.at(positions).await
+    }
+
     async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
         match self.tail.page(after, filter, limit) {
             Some(page) => Ok(page),

@@ -71,6 +71,17 @@ impl Readers {
         self.run(move |connection| read_stream(connection, &stream, direction, from, limit)).await?
     }
 
+    pub(super) async fn at(
+        self: &Arc<Self>,
+        positions: &[Position],
+    ) -> Result<Vec<Option<Recorded>>, StoreError> {
+        if positions.len() <= FEW {
+            return self.run_here(|connection| read_at(connection, positions)).await;
+        }
+        let positions = positions.to_vec();
+        self.run(move |connection| read_at(connection, &positions)).await
+    }
+
     pub(super) async fn page(
         self: &Arc<Self>,
         after: Position,
@@ -188,6 +199,21 @@ fn read_stream(
         events.push(copies.recorded(&event, Some(stream)));
     }
     Ok(Ok(events))
+}
+
+/// In one view: it is taken once, and what lies on the way to several of the events is read once.
+fn read_at(
+    connection: &Connection,
+    positions: &[Position],
+) -> Result<Vec<Option<Recorded>>, rusqlite::Error> {
+    let view = connection.unchecked_transaction()?;
+    let mut statement = view.prepare_cached(select!("WHERE position = ?1 AND name <> ''"))?;
+    let mut copies = Copies::default();
+    let mut event = |position: &Position| {
+        let read = |row: &Row<'_>| Ok(copies.recorded(&decode(row)?, None));
+        statement.query_row((sql(position.0),), read).optional()
+    };
+    positions.iter().map(&mut event).collect()
 }
 
 fn read_page(

@@ -9,7 +9,7 @@ mod judge;
 mod outcome;
 mod prepare;
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fmt::Display, iter, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use domain::{
@@ -20,7 +20,7 @@ use domain::{
     tenant::{Admission, Tenant},
 };
 use projections::due::{
-    LaneRow,
+    LaneRow, MessageRow,
     queries::{self, Head},
 };
 use store::{Position, StoreError};
@@ -34,7 +34,7 @@ use self::{
 };
 use super::{contained, outbox::Left};
 use crate::{
-    commands::{Context, Decided, Done, Loaded},
+    commands::{Context, Decided, Done, LoadError, Loaded},
     hub::Hub,
     metrics::DeliveryOutcome,
 };
@@ -95,6 +95,7 @@ pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
     if let Some(open) = &head.row.open {
         return judge(hub, lane, &head.row, open).await;
     }
+    let mut said = Said::default();
     let mut arrived: Option<Sent> = None;
     loop {
         if let Some(before) = arrived.take_if(|before| !is_at_hand(hub, &before.turn, &head))
@@ -103,7 +104,7 @@ pub(super) async fn work(hub: &Hub, lane: ConnectionId) -> Result<Left> {
             return Ok(Left::Waiting);
         }
         // Whatever becomes of this, that the one before arrived has to be recorded.
-        let next = contained(next(hub, lane, &mut head)).await;
+        let next = contained(next(hub, lane, &mut head, &mut said)).await;
         let goes_along = matches!(next, Ok(Next::Go(..)));
         if let Some(before) = arrived.take_if(|_| !goes_along)
             && !record(hub, before).await?
@@ -134,8 +135,8 @@ enum Next<'a> {
     Leave(Left),
 }
 
-async fn next<'a>(hub: &'a Hub, lane: ConnectionId, head: &mut Head) -> Result<Next<'a>> {
-    let turn = match turn(hub, lane, head).await? {
+async fn next<'a>(hub: &'a Hub, lane: ConnectionId, head: &mut Head, said: &mut Said) -> Result<Next<'a>> {
+    let turn = match turn(hub, lane, head, said).await? {
         Ok(turn) => turn,
         Err(left) => return Ok(Next::Leave(left)),
     };
@@ -164,7 +165,7 @@ fn is_at_hand(hub: &Hub, before: &Turn, head: &Head) -> bool {
 }
 
 /// Whose turn it is, if it is anybody's now.
-async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<Turn, Left>> {
+async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head, said: &mut Said) -> Result<Result<Turn, Left>> {
     let next = head.messages.pop_front().and_then(|(message, row)| {
         let way = row.surface.open_way(|way| head.closed.contains(&way))?;
         Some((message, row, way))
@@ -181,7 +182,7 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
         Surface::Bot => bot::is_reachable(connection),
     };
     let (accepted, connection, tenant) = tokio::try_join!(
-        hub.commands.beginning_at::<Message>(message, Position(row.position)),
+        said.take(hub, message, &row, &head.messages),
         hub.commands.recall(lane, is_usable),
         hub.commands.recall::<Tenant>(person.tenant, |tenant| tenant.admission != Admission::Blocked),
     )?;
@@ -189,6 +190,36 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head) -> Result<Result<T
         accepted.with_context(|| format!("the message {message} was never accepted"))?;
     let (row, attempts) = (head.row.clone(), head.row.attempts(message));
     Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, way, cause, connection, tenant }))
+}
+
+/// What the messages of a lane say. The first is read by itself; once another is asked for, all that are left are read
+/// together, since a lane that goes on mostly does so for a while.
+#[derive(Default)]
+struct Said {
+    goes_on: bool,
+    read: VecDeque<(MessageId, Beginning)>,
+}
+
+type Beginning = Result<Option<(Uuid, message::Event)>, LoadError>;
+
+impl Said {
+    async fn take(
+        &mut self,
+        hub: &Hub,
+        message: MessageId,
+        row: &MessageRow,
+        behind: &VecDeque<(MessageId, MessageRow)>,
+    ) -> Beginning {
+        if self.read.front().is_none_or(|(next, _)| *next != message) {
+            let behind =
+                behind.iter().filter(|_| self.goes_on).map(|(id, row)| (*id, Position(row.position)));
+            let places: Vec<_> = iter::once((message, Position(row.position))).chain(behind).collect();
+            let beginnings = hub.commands.beginnings_at::<Message>(&places).await?;
+            self.read = places.into_iter().map(|(id, _)| id).zip(beginnings).collect();
+        }
+        self.goes_on = true;
+        self.read.pop_front().map_or(Ok(None), |(_, beginning)| beginning)
+    }
 }
 
 /// Records what was decided without sending anything.
