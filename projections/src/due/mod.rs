@@ -39,7 +39,8 @@ pub struct Due;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     Lane(ConnectionId),
-    Message(MessageId),
+    /// Messages of one lane lie together, since they are done with one after the other.
+    Message(ConnectionId, MessageId),
     Connection(ConnectionId),
     SignIn(SignInId),
     Activity(ActivityId),
@@ -50,7 +51,7 @@ impl crate::Key for Key {
     fn table(&self) -> usize {
         match self {
             Self::Lane(_) => 0,
-            Self::Message(_) => 1,
+            Self::Message(..) => 1,
             Self::Connection(_) => 2,
             Self::SignIn(_) => 3,
             Self::Activity(_) => 4,
@@ -61,7 +62,7 @@ impl crate::Key for Key {
     fn text(&self) -> String {
         match self {
             Self::Lane(id) | Self::Connection(id) => id.to_string(),
-            Self::Message(id) => id.to_string(),
+            Self::Message(lane, id) => format!("{lane}/{id}"),
             Self::SignIn(id) => id.to_string(),
             Self::Activity(id) => id.to_string(),
             Self::Consent(id) => id.to_string(),
@@ -71,7 +72,10 @@ impl crate::Key for Key {
     fn parse(table: usize, text: &str) -> Option<Self> {
         match table {
             0 => text.parse().ok().map(Self::Lane),
-            1 => text.parse().ok().map(Self::Message),
+            1 => {
+                let (lane, id) = text.split_once('/')?;
+                Some(Self::Message(lane.parse().ok()?, id.parse().ok()?))
+            }
             2 => text.parse().ok().map(Self::Connection),
             3 => text.parse().ok().map(Self::SignIn),
             4 => text.parse().ok().map(Self::Activity),
@@ -185,7 +189,7 @@ pub struct ConsentRow {
 }
 
 impl Projection for Due {
-    const NAME: &'static str = "due.v6";
+    const NAME: &'static str = "due.v7";
     /// The outbox waits for what others recorded to be here.
     const PAUSE: Duration = Duration::from_millis(5);
     const TABLES: &'static [Table] = &[
@@ -209,9 +213,9 @@ impl Projection for Due {
             columns: &["lane TEXT NOT NULL", "ways INTEGER NOT NULL", "position INTEGER NOT NULL"],
             // What goes again has another place, at the front, and goes one way.
             fixed: 1,
-            by_age: true,
-            // With the key, so that the head of a lane is read from the index alone.
-            indexes: &["(lane, ways, position, key)"],
+            by_age: false,
+            // From which alone the head of a lane is read.
+            indexes: &["(lane, ways, position)"],
         },
         Table {
             name: "connections",
@@ -269,11 +273,12 @@ impl Projection for Due {
     fn keys(event: &Event, keys: &mut Vec<Key>) {
         match event {
             Event::Accepted { message, lane, .. } => {
-                keys.extend([Key::Message(*message), Key::Lane(*lane)]);
+                keys.extend([Key::Message(*lane, *message), Key::Lane(*lane)]);
             }
             Event::Lane { lane, event, .. } => {
                 keys.push(Key::Lane(*lane));
-                keys.extend(message_of(event).filter(|_| moves_message(event)).map(Key::Message));
+                let moved = message_of(event).filter(|_| moves_message(event));
+                keys.extend(moved.map(|message| Key::Message(*lane, message)));
             }
             Event::Connection { connection, event, .. } => {
                 keys.push(Key::Connection(*connection));
@@ -291,8 +296,8 @@ impl Projection for Due {
         match (key, row) {
             (Key::Lane(_), Some(Row::Lane(row))) => evolve_lane(Some(row), event).map(Row::Lane),
             (Key::Lane(_), _) => evolve_lane(None, event).map(Row::Lane),
-            (Key::Message(_), Some(Row::Message(row))) => evolve_message(Some(row), event).map(Row::Message),
-            (Key::Message(_), _) => evolve_message(None, event).map(Row::Message),
+            (Key::Message(..), Some(Row::Message(row))) => evolve_message(Some(row), event).map(Row::Message),
+            (Key::Message(..), _) => evolve_message(None, event).map(Row::Message),
             (Key::Connection(_), Some(Row::Connection(row))) => {
                 evolve_connection(Some(row), event).map(Row::Connection)
             }

@@ -76,6 +76,10 @@ pub async fn ready_lanes(due: &ReadModel<Due>) -> Result<Vec<(ConnectionId, Time
 pub fn head(due: &ReadModel<Due>, lane: ConnectionId, now: Timestamp) -> Result<Option<Head>> {
     due.look(|reader| {
         let Some(Row::Lane(row)) = reader.get(&Key::Lane(lane))? else { return Ok(None) };
+        if row.pending == 0 {
+            let (messages, closed, deferred) = Default::default();
+            return Ok(Some(Head { row, messages, closed, deferred }));
+        }
         let closed = closed_ways(reader, lane, &row, now)?;
         let deferred = Surface::ALL.into_iter().filter(|way| row.is_deferred(*way, now)).collect();
         let goes = |choice: SurfaceChoice| {
@@ -90,8 +94,9 @@ pub fn head(due: &ReadModel<Due>, lane: ConnectionId, now: Timestamp) -> Result<
         while let Some(message) = found.next()? {
             let surface = choice_of(message.get(1)?).context("a message that goes no way")?;
             let position = message.get::<_, i64>(2)?.cast_unsigned();
-            messages
-                .push_back((message.get_ref(0)?.as_str()?.parse()?, MessageRow { lane, position, surface }));
+            let key = message.get_ref(0)?.as_str()?;
+            let id = key.split_once('/').context("a message of no lane")?.1.parse()?;
+            messages.push_back((id, MessageRow { lane, position, surface }));
         }
         Ok(Some(Head { row, messages, closed, deferred }))
     })

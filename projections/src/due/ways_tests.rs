@@ -108,7 +108,7 @@ async fn waiting(messages: u128) -> Rows<Due> {
     rows.retain(|key, _| matches!(key, Key::Lane(_)));
     rows.extend((1..=messages + 1).zip(1..).map(|(n, position)| {
         let surface = if n > messages { SurfaceChoice::Bot } else { SurfaceChoice::Graph };
-        (Key::Message(message(n)), Row::Message(MessageRow { lane, position, surface }))
+        (Key::Message(lane, message(n)), Row::Message(MessageRow { lane, position, surface }))
     }));
     rows
 }

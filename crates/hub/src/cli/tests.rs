@@ -171,7 +171,7 @@ async fn messages_are_sent_as_the_api_wants_them() {
 #[tokio::test]
 async fn health_is_told_by_the_exit_code_and_needs_no_key() {
     let behind =
-        json!({ "ready": false, "checks": [{ "name": "due.v6", "ready": false, "reason": "catching up" }] });
+        json!({ "ready": false, "checks": [{ "name": "due.v7", "ready": false, "reason": "catching up" }] });
     for (status, answer, live, good) in [
         (200, json!({ "ready": true, "checks": [] }), false, true),
         (503, behind, false, false),

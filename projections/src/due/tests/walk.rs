@@ -95,7 +95,7 @@ impl Walk {
             .rows
             .iter()
             .filter_map(|(key, row)| match (key, row) {
-                (Key::Message(id), Row::Message(row)) => Some((row.position, *id, lane.attempts(*id))),
+                (Key::Message(_, id), Row::Message(row)) => Some((row.position, *id, lane.attempts(*id))),
                 _ => None,
             })
             .collect();
