@@ -134,7 +134,7 @@ impl Answer {
 /// Sends once.
 pub(crate) async fn send(http: &Client, request: Request) -> Result<Answer, Transport> {
     let mut response = http.execute(request).await.map_err(|error| transport(&error))?;
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
     let mut body = Some(Vec::new());
     while let Some(bytes) = &mut body {
         match response.chunk().await {
