@@ -4,6 +4,7 @@
 //! are drawn anew for each decision and used again only to repeat that very append after a lost acknowledgement.
 
 mod at_last;
+mod beginnings;
 mod context;
 mod heard;
 mod loaded;
@@ -21,19 +22,16 @@ use std::{
     time::Duration,
 };
 
-use domain::{
-    Aggregate, CommandId, Metadata, Timestamp, Undecodable,
-    aggregate::{decode, encode},
-};
+use domain::{Aggregate, CommandId, Metadata, Timestamp, Undecodable, aggregate::encode};
 use store::{
     Append, Appended, ContentType, Direction, EventStore, Expected, NewEvent, Page, Position, StoreError,
     StreamName,
 };
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use self::states::States;
 pub use self::{
+    beginnings::First,
     context::Context,
     loaded::{Loaded, metadata},
 };
@@ -257,43 +255,6 @@ impl Commands {
         self.states().last(&stream::<A>(id)) > revision
     }
 
-    /// The events that began these streams, each with its id, if it was begun: all there is to know of what is written once.
-    /// Not remembered, but for one that was heard lately. Where one stands in the log is no more than a hint, by which it is
-    /// found sooner. Trouble with one is its own.
-    pub async fn beginnings_at<A: Aggregate>(
-        &self,
-        places: &[(impl fmt::Display, Position)],
-    ) -> Result<Vec<Result<Option<(Uuid, A::Event)>, LoadError>>, StoreError> {
-        let positions: Vec<_> = places.iter().map(|(_, position)| *position).collect();
-        let found = self.store.read_at(&positions).await?;
-        let mut beginnings = Vec::with_capacity(places.len());
-        for ((id, _), found) in places.iter().zip(found) {
-            let stream = stream::<A>(id);
-            beginnings.push(match found.filter(|found| (&found.stream, found.revision) == (&stream, 0)) {
-                Some(first) => read_first::<A>(first.id, &first.name, &first.data).map(Some),
-                None => self.first::<A>(&stream).await,
-            });
-        }
-        Ok(beginnings)
-    }
-
-    /// The same of one, by the stream alone.
-    pub async fn beginning<A: Aggregate>(
-        &self,
-        id: impl fmt::Display,
-    ) -> Result<Option<(Uuid, A::Event)>, LoadError> {
-        self.first::<A>(&stream::<A>(id)).await
-    }
-
-    async fn first<A: Aggregate>(&self, stream: &StreamName) -> Result<Option<(Uuid, A::Event)>, LoadError> {
-        let heard = self.states().beginning(stream);
-        if let Some(heard) = heard {
-            return read_first::<A>(heard.id, &heard.name, &heard.data).map(Some);
-        }
-        let first = self.store.read_stream(stream, Direction::Forward, 0, 1).await?;
-        first.first().map(|first| read_first::<A>(first.id, &first.name, &first.data)).transpose()
-    }
-
     /// The state of a stream, as it is now.
     pub async fn load<A: Aggregate>(&self, id: impl fmt::Display) -> Result<Loaded<A>, LoadError> {
         Ok(Arc::unwrap_or_clone(self.load_stream(&stream::<A>(id)).await?))
@@ -465,10 +426,6 @@ impl Commands {
     fn states(&self) -> std::sync::MutexGuard<'_, States> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn read_first<A: Aggregate>(id: Uuid, name: &str, data: &[u8]) -> Result<(Uuid, A::Event), LoadError> {
-    Ok((id, decode::<A>(name, data)?))
 }
 
 /// Whether a stream's state is worth keeping for the next command.

@@ -12,6 +12,7 @@ use futures_util::stream::BoxStream;
 use store::{Filter, Recorded, embedded::EmbeddedStore};
 use tempfile::TempDir;
 use tokio::time::advance;
+use uuid::Uuid;
 
 use super::*;
 use crate::clock::{SystemClock, SystemIds};

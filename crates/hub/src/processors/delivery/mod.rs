@@ -8,8 +8,9 @@ mod bot;
 mod judge;
 mod outcome;
 mod prepare;
+mod said;
 
-use std::{collections::VecDeque, fmt::Display, iter, sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use domain::{
@@ -20,10 +21,10 @@ use domain::{
     tenant::{Admission, Tenant},
 };
 use projections::due::{
-    LaneRow, MessageRow,
+    LaneRow,
     queries::{self, Head},
 };
-use store::{Position, StoreError};
+use store::StoreError;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -31,10 +32,11 @@ use self::{
     judge::judge,
     outcome::{outcome, resends},
     prepare::{ByGraph, Found, Ready, prepare},
+    said::Said,
 };
 use super::{contained, outbox::Left};
 use crate::{
-    commands::{Context, Decided, Done, LoadError, Loaded},
+    commands::{Context, Decided, Done, Loaded},
     hub::Hub,
     metrics::DeliveryOutcome,
 };
@@ -190,36 +192,6 @@ async fn turn(hub: &Hub, lane: ConnectionId, head: &mut Head, said: &mut Said) -
         accepted.with_context(|| format!("the message {message} was never accepted"))?;
     let (row, attempts) = (head.row.clone(), head.row.attempts(message));
     Ok(Ok(Turn { lane, row, message, attempts, accepted: *accepted, way, cause, connection, tenant }))
-}
-
-/// What the messages of a lane say. The first is read by itself; once another is asked for, all that are left are read
-/// together, since a lane that goes on mostly does so for a while.
-#[derive(Default)]
-struct Said {
-    goes_on: bool,
-    read: VecDeque<(MessageId, Beginning)>,
-}
-
-type Beginning = Result<Option<(Uuid, message::Event)>, LoadError>;
-
-impl Said {
-    async fn take(
-        &mut self,
-        hub: &Hub,
-        message: MessageId,
-        row: &MessageRow,
-        behind: &VecDeque<(MessageId, MessageRow)>,
-    ) -> Beginning {
-        if self.read.front().is_none_or(|(next, _)| *next != message) {
-            let behind =
-                behind.iter().filter(|_| self.goes_on).map(|(id, row)| (*id, Position(row.position)));
-            let places: Vec<_> = iter::once((message, Position(row.position))).chain(behind).collect();
-            let beginnings = hub.commands.beginnings_at::<Message>(&places).await?;
-            self.read = places.into_iter().map(|(id, _)| id).zip(beginnings).collect();
-        }
-        self.goes_on = true;
-        self.read.pop_front().map_or(Ok(None), |(_, beginning)| beginning)
-    }
 }
 
 /// Records what was decided without sending anything.
