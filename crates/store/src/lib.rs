@@ -300,8 +300,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// with more to come: only `at_head` says that it was the last.
     async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError>;
 
-    /// The events at these positions, in the given order; `None` where none stands. A backend that can't find an event by its
-    /// position alone answers `None` for each.
+    /// The events at these positions, one answer for each and in their order; `None` where none stands. A backend that can't
+    /// find an event by its position alone answers `None` for each; one that is [ours alone](Self::is_ours_alone) can.
     async fn read_at(&self, positions: &[Position]) -> Result<Vec<Option<Recorded>>, StoreError> {
         Ok(vec![None; positions.len()])
     }

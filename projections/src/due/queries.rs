@@ -34,7 +34,7 @@ pub(super) const READY: &str = "SELECT key, ready_us,
         WHERE choice.column1 & ~closed AND lane = lanes.key AND ways = choice.column1)
     ORDER BY ready_us, first";
 
-/// A lane with the messages whose turn it is, read at one moment.
+/// A lane with the messages whose turn it is, read at one moment; where none is pending, the row alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
     pub row: LaneRow,

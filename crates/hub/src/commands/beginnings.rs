@@ -13,13 +13,14 @@ pub type First<A> = Result<Option<(Uuid, <A as Aggregate>::Event)>, LoadError>;
 
 impl Commands {
     /// The events that began these streams. Not remembered, but for those that were heard lately. Where one stands in the log
-    /// is no more than a hint, by which it is found sooner. Trouble with one is its own.
+    /// is no more than a hint, by which it is found sooner. What can't be decoded fails alone.
     pub async fn beginnings_at<A: Aggregate>(
         &self,
         places: &[(impl fmt::Display, Position)],
     ) -> Result<Vec<First<A>>, StoreError> {
         let positions: Vec<_> = places.iter().map(|(_, position)| *position).collect();
         let found = self.store.read_at(&positions).await?;
+        debug_assert_eq!(found.len(), places.len(), "there is an answer for each");
         let mut beginnings = Vec::with_capacity(places.len());
         for ((id, _), found) in places.iter().zip(found) {
             let stream = stream::<A>(id);

@@ -38,6 +38,11 @@ async fn a_beginning_is_found_by_its_place_and_where_that_is_anothers_by_its_str
         assert_eq!(found("2", place).await, Some(Event::Seen {}));
         assert_eq!(found("3", place).await, None);
     }
+    let together = [("1", places[1]), ("3", places[0]), ("2", places[1])];
+    let together = commands.beginnings_at::<Tenant>(&together).await.unwrap();
+    let began: Vec<_> = together.into_iter().map(|first| first.unwrap().map(|(id, _)| id)).collect();
+    let alone = async |tenant| commands.beginning::<Tenant>(tenant).await.unwrap().map(|(id, _)| id);
+    assert_eq!(began, [alone("1").await, None, alone("2").await]);
 }
 
 /// A log that several processes write to, or of one that takes each writer for itself, and how often it was read.

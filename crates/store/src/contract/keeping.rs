@@ -61,6 +61,7 @@ pub async fn a_stream_truncated_whole_counts_on(store: Store) {
     let first = store.append(&stream, Expected::NoStream, given).await.unwrap();
     store.truncate_before(&stream, 2).await.unwrap();
     assert_eq!(revisions(&store, &stream).await, [0; 0]);
+    assert!(store.read_at(&[first.position]).await.unwrap()[0].is_none());
 
     let refused = store.append(&stream, Expected::NoStream, events(1)).await;
     assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");

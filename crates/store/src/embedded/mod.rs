@@ -184,7 +184,14 @@ impl EventStore for EmbeddedStore {
     }
 
     async fn read_at(&self, positions: &[Position]) -> Result<Vec<Option<Recorded>>, StoreError> {
-        self.readers.at(positions).await
+        let mut found = self.tail.at(positions);
+        let older = positions.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let older: Vec<_> = older.map(|(position, _)| *position).collect();
+        let mut read = self.readers.at(&older).await?.into_iter();
+        for found in found.iter_mut().filter(|found| found.is_none()) {
+            *found = read.next().flatten();
+        }
+        Ok(found)
     }
 
     async fn read_all(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, StoreError> {

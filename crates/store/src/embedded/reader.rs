@@ -75,11 +75,11 @@ impl Readers {
         self: &Arc<Self>,
         positions: &[Position],
     ) -> Result<Vec<Option<Recorded>>, StoreError> {
-        if positions.len() <= FEW {
-            return self.run_here(|connection| read_at(connection, positions)).await;
+        let mut found = Vec::with_capacity(positions.len());
+        for few in positions.chunks(FEW) {
+            found.extend(self.run_here(|connection| read_at(connection, few)).await?);
         }
-        let positions = positions.to_vec();
-        self.run(move |connection| read_at(connection, &positions)).await
+        Ok(found)
     }
 
     pub(super) async fn page(

@@ -81,6 +81,19 @@ impl Tail {
         Some(page)
     }
 
+    /// Those of the events at these positions that are kept.
+    pub(super) fn at(&self, positions: &[Position]) -> Vec<Option<Recorded>> {
+        let kept = self.kept();
+        let event = |position: &Position| {
+            let ends_before =
+                |group: &Arc<[Recorded]>| group.last().is_some_and(|last| last.position < *position);
+            let group = kept.groups.get(kept.groups.partition_point(ends_before))?;
+            let index = group.binary_search_by_key(position, |event| event.position).ok()?;
+            Some(group[index].clone())
+        };
+        positions.iter().map(event).collect()
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,6 +166,22 @@ mod tests {
         assert_eq!(second.events[0].metadata, "{}");
         let third = tail.page(second.upto, &Filter::all(), 4).unwrap();
         assert_eq!((positions(&third), third.upto, third.at_head), (vec![], Position(7), true));
+    }
+
+    #[test]
+    fn an_event_is_found_by_its_position_while_it_is_kept() {
+        let tail = Tail::behind(Position(2));
+        tail.extend(group(3..=5));
+        tail.extend(group(6..=7));
+        let at = |positions: &[u64]| {
+            let positions: Vec<_> = positions.iter().map(|position| Position(*position)).collect();
+            let found = tail.at(&positions).into_iter();
+            found.map(|event| event.map(|event| event.position.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(at(&[7, 3, 6, 3]), [Some(7), Some(3), Some(6), Some(3)]);
+        assert_eq!(at(&[2, 8, u64::MAX]), [None; 3]);
+        tail.extend(group(8..=7 + EVENTS_MAX as u64));
+        assert_eq!(at(&[7, 8]), [None, Some(8)]);
     }
 
     #[test]
