@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use domain::{
     ActivityId, ConnectionId, MessageId, ShardId, SignInId, Surface, SurfaceChoice, TenantId, Timestamp,
 };
@@ -95,7 +95,9 @@ pub fn head(due: &ReadModel<Due>, lane: ConnectionId, now: Timestamp) -> Result<
             let surface = choice_of(message.get(1)?).context("a message that goes no way")?;
             let position = message.get::<_, i64>(2)?.cast_unsigned();
             let key = message.get_ref(0)?.as_str()?;
-            let id = key.split_once('/').context("a message of no lane")?.1.parse()?;
+            let Some(Key::Message(_, id)) = <Key as crate::Key>::parse(1, key) else {
+                bail!("a message of no lane")
+            };
             messages.push_back((id, MessageRow { lane, position, surface }));
         }
         Ok(Some(Head { row, messages, closed, deferred }))
