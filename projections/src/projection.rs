@@ -36,6 +36,11 @@ pub trait Projection: Send + Sync + 'static {
     /// The row after the event; `None` when there is none.
     fn evolve(key: &Self::Key, row: Option<Self::Row>, event: &Self::Event) -> Option<Self::Row>;
 
+    /// Where the row lies in a table that has an [`age`](Table::age): a number that is its alone, and stays so.
+    fn age(_key: &Self::Key, _row: &Self::Row) -> i64 {
+        0
+    }
+
     /// The values of the columns that the key's table declares, in their order.
     fn columns(_key: &Self::Key, _row: &Self::Row) -> Vec<Value> {
         Vec::new()
@@ -50,12 +55,19 @@ pub struct Table {
     /// How many of the columns, from the first on, stay as they are for as long as the row is there. Indexes of these alone
     /// are not written again when the row changes.
     pub fixed: usize,
-    /// Whether rows lie in the order in which they came rather than in that of their keys: for those that change soon
-    /// after they came and hardly ever again, so that what changes together lies together.
-    pub by_age: bool,
+    /// The column of [`Projection::age`], where rows lie in that order rather than in that of their keys: for those that
+    /// change soon after they came and hardly ever again, so that what changes together lies together.
+    pub age: Option<&'static str>,
     /// What follows `ON <table>`: `"(tenant, due_us)"`, `"(due_us) WHERE due_us NOT NULL"`. The key need not be named:
     /// every index ends with it, or where rows lie by age, with that.
     pub indexes: &'static [&'static str],
+}
+
+impl Table {
+    /// How many columns stand between the key and the body.
+    pub(crate) fn between(&self) -> usize {
+        self.columns.len() + usize::from(self.age.is_some())
+    }
 }
 
 /// What names a row. Anything that can be displayed and parsed back is the key of a single table; several tables need an

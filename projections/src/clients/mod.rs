@@ -50,7 +50,7 @@ pub struct Event {
 impl Projection for Clients {
     const NAME: &'static str = "clients.v1";
     const TABLES: &'static [Table] =
-        &[Table { name: "clients", columns: &[], fixed: 0, by_age: false, indexes: &[] }];
+        &[Table { name: "clients", columns: &[], fixed: 0, age: None, indexes: &[] }];
 
     type Key = ClientId;
     type Row = ClientRow;

@@ -115,10 +115,10 @@ impl Projection for Connections {
             name: "connections",
             columns: &["tenant TEXT NOT NULL", "object_id TEXT NOT NULL", "status TEXT NOT NULL"],
             fixed: 2,
-            by_age: false,
+            age: None,
             indexes: &["(tenant, object_id)", "(status)"],
         },
-        Table { name: "tenants", columns: &[], fixed: 0, by_age: false, indexes: &[] },
+        Table { name: "tenants", columns: &[], fixed: 0, age: None, indexes: &[] },
     ];
 
     type Key = Key;

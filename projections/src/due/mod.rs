@@ -199,7 +199,7 @@ impl Projection for Due {
             // And, where ways out are closed or put off: which, in bits, and the grant that was of no use to Graph.
             columns: &["ready_us INTEGER", "open INTEGER NOT NULL", "closed INTEGER", "parked_grant INTEGER"],
             fixed: 0,
-            by_age: false,
+            age: None,
             indexes: &[
                 "(ready_us) WHERE ready_us NOT NULL",
                 "(open) WHERE open",
@@ -213,7 +213,7 @@ impl Projection for Due {
             columns: &["lane TEXT NOT NULL", "ways INTEGER NOT NULL", "position INTEGER NOT NULL"],
             // What goes again has another place, at the front, and goes one way.
             fixed: 1,
-            by_age: false,
+            age: None,
             // From which alone the head of a lane is read.
             indexes: &["(lane, ways, position)"],
         },
@@ -231,7 +231,7 @@ impl Projection for Due {
                 "awaits_tenant TEXT",
             ],
             fixed: 0,
-            by_age: false,
+            age: None,
             indexes: &[
                 "(expires_us) WHERE expires_us NOT NULL",
                 "(issued_us) WHERE issued_us NOT NULL",
@@ -244,17 +244,17 @@ impl Projection for Due {
             name: "sign_ins",
             columns: &["due_us INTEGER NOT NULL"],
             fixed: 0,
-            by_age: false,
+            age: None,
             indexes: &["(due_us)"],
         },
         Table {
             name: "activities",
             columns: &["connection TEXT NOT NULL", "position INTEGER NOT NULL"],
             fixed: 1,
-            by_age: false,
+            age: None,
             indexes: &["(connection, position)"],
         },
-        Table { name: "consents", columns: &[], fixed: 0, by_age: false, indexes: &[] },
+        Table { name: "consents", columns: &[], fixed: 0, age: None, indexes: &[] },
     ];
 
     type Key = Key;

@@ -144,12 +144,11 @@ pub enum Event {
 }
 
 impl Projection for Messages {
-    const NAME: &'static str = "messages.v2";
+    const NAME: &'static str = "messages.v3";
     const TABLES: &'static [Table] = &[
         Table {
             name: "messages",
             columns: &[
-                "position INTEGER NOT NULL",
                 "lane TEXT NOT NULL",
                 "client TEXT NOT NULL",
                 "tenant TEXT NOT NULL",
@@ -157,12 +156,12 @@ impl Projection for Messages {
                 // The ways that it may go, in bits.
                 "ways INTEGER NOT NULL",
             ],
-            fixed: 4,
-            by_age: true,
-            indexes: &["(position)", "(lane, position)", "(client, position)", "(status, position)"],
+            fixed: 3,
+            age: Some("position"),
+            indexes: &["(lane)", "(client)", "(status)"],
         },
         // The ways out that are parked, in bits.
-        Table { name: "lanes", columns: &["parked INTEGER NOT NULL"], fixed: 0, by_age: false, indexes: &[] },
+        Table { name: "lanes", columns: &["parked INTEGER NOT NULL"], fixed: 0, age: None, indexes: &[] },
     ];
 
     type Key = Key;
@@ -215,8 +214,11 @@ impl Projection for Messages {
                 (!lane.parked.is_empty()).then_some(Row::Lane(lane))
             }
             (Key::Lane(_), _, _) => None,
-            (Key::Message(_), Event::Accepted { position, accepted, at, .. }, _) => {
-                Some(Row::Message(Box::new(MessageRow::accepted(*position, accepted, *at))))
+            (Key::Message(_), Event::Accepted { position, accepted, at, .. }, before) => {
+                // Accepted anew, after its stream was deleted underneath, it keeps its place.
+                let before =
+                    if let Some(Row::Message(before)) = before { Some(before.position) } else { None };
+                Some(Row::Message(Box::new(MessageRow::accepted(before.unwrap_or(*position), accepted, *at))))
             }
             (Key::Message(_), Event::Lane { event, at, .. }, Some(Row::Message(row))) => {
                 Some(Row::Message(row.after(event, *at)))
@@ -225,10 +227,16 @@ impl Projection for Messages {
         }
     }
 
+    fn age(_: &Key, row: &Row) -> i64 {
+        match row {
+            Row::Message(row) => i64::try_from(row.position).unwrap_or(i64::MAX),
+            Row::Lane(_) => 0,
+        }
+    }
+
     fn columns(_: &Key, row: &Row) -> Vec<Value> {
         match row {
             Row::Message(row) => vec![
-                Value::Integer(i64::try_from(row.position).unwrap_or(i64::MAX)),
                 Value::Text(row.lane.to_string()),
                 Value::Text(row.client.to_string()),
                 Value::Text(row.person.tenant.to_string()),

@@ -50,6 +50,15 @@ async fn a_deferred_message_says_until_when_and_why_until_it_goes_on() {
 }
 
 #[tokio::test]
+async fn what_is_accepted_anew_keeps_its_place() {
+    // As after its stream was deleted underneath.
+    let told = [accepted(1, 1), accepted(2, 1), in_lane(1, &started(1, 1)), accepted(1, 1)];
+    let rows = rows_of::<Messages>(&told).await;
+    let Some(Row::Message(row)) = rows.get(&Key::Message(message(1))) else { panic!("{rows:?}") };
+    assert_eq!((row.status, row.position), (Status::Pending, 1));
+}
+
+#[tokio::test]
 async fn what_is_unknown_may_arrive_later_or_go_again() {
     let lost = [started(1, 1), unknown(1, 1)];
     assert_eq!(status(&lost).await, Status::Unknown);

@@ -57,7 +57,7 @@ impl<P: Projection> File<P> {
         connection.busy_timeout(BUSY)?;
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 16777216;
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -4096;",
+             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8192;",
         )?;
         plan_once(&connection)?;
         let (projection, of_store, format, its_shape): (String, String, i64, String) =
@@ -169,14 +169,16 @@ pub(super) fn write_rows<'a, P: Projection>(
     connection: &Connection,
     rows: impl Iterator<Item = (&'a P::Key, &'a Option<P::Row>)>,
 ) -> Result<()> {
-    // In key order the pages of the tree are visited once each, and a new file is filled from left to right.
-    let mut rows: Vec<_> = rows.collect();
-    rows.sort_unstable_by_key(|(key, _)| *key);
+    // In the order of the table its pages are visited once each, and a new file is filled from left to right (but for the index
+    // of the keys, where the table is by age).
+    let mut rows: Vec<_> = rows.map(|(key, row)| (age::<P>(key, row.as_ref()), key, row)).collect();
+    rows.sort_unstable_by_key(|(age, key, _)| (key.table(), *age, *key));
     let statements: Vec<_> = P::TABLES.iter().map(|table| (upsert(table), delete(table))).collect();
-    for (key, row) in rows {
+    for (age, key, row) in rows {
         let (upsert, delete) = &statements[key.table()];
         if let Some(row) = row {
             let mut values = vec![Value::Text(key.text())];
+            values.extend(age.map(Value::Integer));
             values.append(&mut P::columns(key, row));
             values.push(Value::Text(serde_json::to_string(row)?));
             connection.prepare_cached(upsert)?.execute(params_from_iter(values))?;
@@ -187,10 +189,14 @@ pub(super) fn write_rows<'a, P: Projection>(
     Ok(())
 }
 
+fn age<P: Projection>(key: &P::Key, row: Option<&P::Row>) -> Option<i64> {
+    P::TABLES[key.table()].age.and(row).map(|row| P::age(key, row))
+}
+
 /// An index is written again when a column of it is set, whether or not its value is another: so only those are set
-/// that can be.
+/// that can be. An age that another row has is refused.
 fn upsert(table: &crate::Table) -> String {
-    let places = vec!["?"; table.columns.len() + 2].join(", ");
+    let places = vec!["?"; 2 + table.between()].join(", ");
     let mut sql = format!("INSERT INTO {} VALUES ({places}) ON CONFLICT (key) DO UPDATE SET ", table.name);
     for column in &table.columns[table.fixed..] {
         let name = column.split_whitespace().next().unwrap_or_default();
@@ -207,10 +213,13 @@ fn delete(table: &crate::Table) -> String {
 /// pages, each of which is written; rows by age are found through two, and share pages.
 fn tables<P: Projection>() -> String {
     P::TABLES.iter().fold(String::new(), |mut sql, table| {
-        let mut columns = vec!["key TEXT PRIMARY KEY"];
+        let (places, order) = match table.age {
+            Some(age) => (format!("key TEXT NOT NULL UNIQUE, {age} INTEGER PRIMARY KEY"), ""),
+            None => ("key TEXT PRIMARY KEY".to_owned(), " WITHOUT ROWID"),
+        };
+        let mut columns = vec![&*places];
         columns.extend(table.columns);
         columns.push("body TEXT NOT NULL");
-        let order = if table.by_age { "" } else { " WITHOUT ROWID" };
         let _ = writeln!(sql, "CREATE TABLE {} ({}){order};", table.name, columns.join(", "));
         sql
     })

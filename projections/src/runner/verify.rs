@@ -148,7 +148,7 @@ struct Whole<R> {
 
 fn next<P: Projection>(rows: &mut Rows<'_>, table: &Table) -> Result<Option<Whole<P::Row>>> {
     let Some(row) = rows.next()? else { return Ok(None) };
-    let body = table.columns.len() + 1;
+    let body = 1 + table.between();
     Ok(Some(Whole {
         key: row.get(0)?,
         columns: (1..body).map(|column| row.get(column)).collect::<Result<_, _>>()?,

@@ -47,7 +47,7 @@ fn good_command_lines_are_understood() {
         "chancery serve --config hub.toml".to_owned(),
         "chancery store serve --config hub.toml --listen [::1]:0 --json".to_owned(),
         "chancery store users hash auditor --role read".to_owned(),
-        "chancery projections rebuild messages.v2".to_owned(),
+        "chancery projections rebuild messages.v3".to_owned(),
         "chancery health --live --url http://localhost:1".to_owned(),
     ] {
         if let Err(error) = Cli::try_parse_from(line.split(' ')) {

@@ -88,10 +88,10 @@ impl Projection for Toys {
             name: "accounts",
             columns: &["balance INTEGER NOT NULL"],
             fixed: 0,
-            by_age: true,
+            age: Some("number"),
             indexes: &["(balance)"],
         },
-        Table { name: "owners", columns: &[], fixed: 0, by_age: false, indexes: &[] },
+        Table { name: "owners", columns: &[], fixed: 0, age: None, indexes: &[] },
     ];
     type Key = ToyKey;
     type Row = ToyRow;
@@ -128,6 +128,13 @@ impl Projection for Toys {
             (ToyKey::Account(_), Event::Closed { .. }) => None,
             (ToyKey::Owner(_), Event::Opened { .. }) => Some(ToyRow::Owner { accounts: accounts + 1 }),
             (ToyKey::Owner(_), _) => (accounts > 1).then(|| ToyRow::Owner { accounts: accounts - 1 }),
+        }
+    }
+
+    fn age(key: &ToyKey, _row: &ToyRow) -> i64 {
+        match key {
+            ToyKey::Account(number) => i64::from(*number),
+            ToyKey::Owner(_) => 0,
         }
     }
 
