@@ -3,10 +3,11 @@
 //! **Invariant.** Nothing else in the hub asks the machine for the time or for a random id, so a test, or `chancery dev`,
 //! can move the one and repeat the other.
 
-use std::time::Duration;
+use std::{cell::RefCell, mem, time::Duration};
 
 use async_trait::async_trait;
 use domain::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
 /// The hub's time. It may jump: wall clocks are corrected, and `dev` moves its own.
@@ -96,15 +97,37 @@ pub trait Ids: Send + Sync {
 pub struct SystemIds;
 
 impl Ids for SystemIds {
-    #[expect(clippy::disallowed_methods, reason = "here new ids come from")]
     fn uuid(&self) -> Uuid {
-        Uuid::new_v4()
+        DRAWN.with_borrow_mut(Drawn::next)
+    }
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [[0; 16]; 64], left: 0 }) };
+}
+
+/// Random bytes for a number of ids, drawn at once: asking the system for each would take longer than all else about it.
+struct Drawn {
+    bytes: [[u8; 16]; 64],
+    /// How many of them were not used yet, from the first on.
+    left: usize,
+}
+
+impl Drawn {
+    fn next(&mut self) -> Uuid {
+        if self.left == 0 {
+            let filled = SystemRandom::new().fill(self.bytes.as_flattened_mut());
+            filled.expect("the operating system gives random bytes");
+            self.left = self.bytes.len();
+        }
+        self.left -= 1;
+        uuid::Builder::from_random_bytes(mem::take(&mut self.bytes[self.left])).into_uuid()
     }
 }
 
 #[cfg(all(test, feature = "dev"))]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::HashSet, sync::Arc};
 
     use super::*;
 
@@ -120,6 +143,13 @@ mod tests {
         assert!(clock.now() < wake_at);
         clock.advance(Duration::from_hours(1));
         sleeper.await.unwrap();
+    }
+
+    #[test]
+    fn ids_are_random_and_none_comes_twice() {
+        let ids: HashSet<_> = (0..1000).map(|_| SystemIds.uuid()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.get_version_num() == 4));
     }
 
     #[tokio::test]

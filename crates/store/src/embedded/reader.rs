@@ -32,8 +32,13 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 macro_rules! select {
     ($rest:literal) => {
+        select!("events", $rest)
+    };
+    ($from:literal, $rest:literal) => {
         concat!(
-            "SELECT position, stream, revision, id, name, content_type, created_us, data, metadata FROM events ",
+            "SELECT position, stream, revision, events.id, name, content_type, created_us, data, metadata FROM ",
+            $from,
+            " ",
             $rest
         )
     };
@@ -201,19 +206,26 @@ fn read_stream(
     Ok(Ok(events))
 }
 
-/// In one view: it is taken once, and what lies on the way to several of the events is read once.
+/// By one query: the view is taken once, and what lies on the way to several of the events is read once.
 fn read_at(
     connection: &Connection,
     positions: &[Position],
 ) -> Result<Vec<Option<Recorded>>, rusqlite::Error> {
-    let view = connection.unchecked_transaction()?;
-    let mut statement = view.prepare_cached(select!("WHERE position = ?1 AND name <> ''"))?;
-    let mut copies = Copies::default();
-    let mut event = |position: &Position| {
-        let read = |row: &Row<'_>| Ok(copies.recorded(&decode(row)?, None));
-        statement.query_row((sql(position.0),), read).optional()
-    };
-    positions.iter().map(&mut event).collect()
+    // Not by `IN`, for which `SQLite` would make a table of what is wanted.
+    let query = select!("json_each(?1) CROSS JOIN events", "WHERE position = value AND name <> ''");
+    let mut statement = connection.prepare_cached(query)?;
+    let wanted: Vec<_> = positions.iter().map(|position| sql(position.0).to_string()).collect();
+    let mut rows = statement.query((format!("[{}]", wanted.join(",")),))?;
+    let (mut found, mut copies) = (vec![None; positions.len()], Copies::default());
+    while let Some(row) = rows.next()? {
+        let event = copies.recorded(&decode(row)?, None);
+        for (_, place) in
+            positions.iter().zip(&mut found).filter(|(position, _)| **position == event.position)
+        {
+            *place = Some(event.clone());
+        }
+    }
+    Ok(found)
 }
 
 fn read_page(
