@@ -43,12 +43,22 @@ pub struct Undecodable {
 /// # Panics
 /// When the event is not an enum tagged `name` and `data`: a mistake in the type, found by its first test.
 pub fn encode<E: Serialize>(event: &E) -> (String, Vec<u8>) {
-    let text = serde_json::to_string(event).expect("events serialize");
+    let text = to_json(event);
+    let text = str::from_utf8(&text).expect("JSON is UTF-8");
     // Taken apart rather than parsed: this is how serde writes such an enum, the tag first, and no name needs escapes.
     let tagged = text.strip_prefix("{\"name\":\"").and_then(|tagged| tagged.strip_suffix('}'));
     let (name, data) = tagged.and_then(|tagged| tagged.split_once('"')).expect("an event is name and data");
     let data = data.strip_prefix(",\"data\":").expect("an event without fields has braces all the same");
     (name.to_owned(), data.into())
+}
+
+/// What most events and their metadata fit in, so that writing one seldom moves it.
+const JSON_BYTES: usize = 512;
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let mut json = Vec::with_capacity(JSON_BYTES);
+    serde_json::to_writer(&mut json, value).expect("events and metadata serialize");
+    json
 }
 
 /// Reads an event of the aggregate `A` from the name and data that the store kept.
@@ -137,6 +147,12 @@ pub struct Metadata {
     /// The provider's request id, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_request_id: Option<String>,
+}
+
+impl Metadata {
+    pub fn to_json(&self) -> Vec<u8> {
+        to_json(self)
+    }
 }
 
 /// Given events, when a command, then events or a refusal: how rules are tested.

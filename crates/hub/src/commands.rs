@@ -6,6 +6,7 @@
 mod at_last;
 mod beginnings;
 mod context;
+mod gathering;
 mod heard;
 mod loaded;
 mod states;
@@ -29,12 +30,13 @@ use store::{
 };
 use tokio::time::Instant;
 
-use self::states::States;
 pub use self::{
     beginnings::First,
     context::Context,
+    gathering::AtWork,
     loaded::{Loaded, metadata},
 };
+use self::{gathering::Gathering, states::States};
 use crate::clock::{Clock, Ids};
 
 /// Conflicts in a row before a command gives up: somebody else must then be writing without end.
@@ -112,6 +114,7 @@ pub struct Decided<'a, E> {
 /// Loads, decides, appends.
 pub struct Commands {
     store: Arc<dyn EventStore>,
+    gathering: Arc<Gathering>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     states: Mutex<States>,
@@ -124,6 +127,7 @@ pub struct Commands {
 impl Commands {
     pub fn new(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self {
+            gathering: Arc::new(Gathering::new(Arc::clone(&store))),
             store,
             clock,
             ids,
@@ -228,15 +232,31 @@ impl Commands {
         context: &Context,
         events: &[A::Event],
     ) -> Result<Appended, StoreError> {
-        self.append_all_at::<A>(id, revision, &[Decided { command_id, context, events }]).await
+        self.append_decided::<A>(id, revision, &[Decided { command_id, context, events }], When::Now).await
     }
 
-    /// The same for what was decided on several occasions, one after the other: recorded as a whole, or not at all.
-    pub async fn append_all_at<A: Aggregate>(
+    /// The same for what was decided on several occasions, one after the other: recorded as a whole, or not at all. With what
+    /// others [at work](Commands::begin_work) append at about the same time.
+    pub async fn append_in_company_at<A: Aggregate>(
         &self,
         id: impl fmt::Display,
         revision: Option<u64>,
         decided: &[Decided<'_, A::Event>],
+    ) -> Result<Appended, StoreError> {
+        self.append_decided::<A>(id, revision, decided, When::InCompany).await
+    }
+
+    /// Says that [`Commands::append_in_company_at`] will be called time and again.
+    pub fn begin_work(&self) -> AtWork {
+        self.gathering.join()
+    }
+
+    async fn append_decided<A: Aggregate>(
+        &self,
+        id: impl fmt::Display,
+        revision: Option<u64>,
+        decided: &[Decided<'_, A::Event>],
+        when: When,
     ) -> Result<Appended, StoreError> {
         let expected = revision.map_or(Expected::NoStream, Expected::Revision);
         let now = self.now();
@@ -245,7 +265,7 @@ impl Commands {
         };
         let events = decided.iter().flat_map(new).collect();
         let stream = stream::<A>(id);
-        let appended = self.append(&stream, expected, events).await?;
+        let appended = self.append(&stream, expected, events, when).await?;
         self.states().outdate(&stream, appended.revision);
         Ok(appended)
     }
@@ -316,7 +336,7 @@ impl Commands {
             let last = new.last().map(|event| event.id);
             let expected = loaded.revision.map_or(Expected::NoStream, Expected::Revision);
             let begun = Instant::now();
-            match self.append(&stream, expected, new).await {
+            match self.append(&stream, expected, new, When::Now).await {
                 Ok(appended) => {
                     let after = loaded.after(&events, last, appended, recorded_at, command_id);
                     if keep == Keep::Yes {
@@ -339,11 +359,13 @@ impl Commands {
         stream: &StreamName,
         expected: Expected,
         events: Vec<NewEvent>,
+        when: When,
     ) -> Result<Appended, StoreError> {
         let begun = Instant::now();
         let (mut repeats, mut pause) = (0, Duration::from_millis(20));
         loop {
-            match self.store.append(stream, expected, events.clone()).await {
+            let append = Append { stream: stream.clone(), expected, events: events.clone(), line: None };
+            match self.gathering.append(append, when).await {
                 Err(StoreError::Uncertain(_)) if repeats < REPEATS_MAX => tokio::time::sleep(pause).await,
                 answer => return answer.inspect(|appended| self.wrote(appended, begun)),
             }
@@ -373,7 +395,7 @@ impl Commands {
         command_id: &CommandId,
         context: &Context,
     ) -> Vec<NewEvent> {
-        let metadata = serde_json::to_vec(&Metadata {
+        let metadata = Metadata {
             recorded_at,
             correlation_id: context.correlation_id.clone(),
             causation_id: context.causation_id.map(|id| id.to_string()),
@@ -383,8 +405,8 @@ impl Commands {
             tenant: context.tenant,
             client: context.client.clone(),
             provider_request_id: context.provider_request_id.clone(),
-        });
-        let metadata = bytes::Bytes::from(metadata.expect("metadata serializes"));
+        };
+        let metadata = bytes::Bytes::from(metadata.to_json());
         let new = |event| {
             let (name, data) = encode(event);
             NewEvent {
@@ -434,6 +456,14 @@ enum Keep {
     Yes,
     /// A stream that is written once.
     No,
+}
+
+/// When something is appended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Now,
+    /// A moment later, if others come until then.
+    InCompany,
 }
 
 /// Why a stream could not be loaded.

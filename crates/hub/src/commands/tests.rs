@@ -8,7 +8,7 @@ use domain::{
     account::{self, Account},
     tenant::{Command, Event, Tenant},
 };
-use futures_util::stream::BoxStream;
+use futures_util::{future::join_all, stream::BoxStream};
 use store::{Filter, Recorded, embedded::EmbeddedStore};
 use tempfile::TempDir;
 use tokio::time::advance;
@@ -50,6 +50,8 @@ struct Shared {
     log: EmbeddedStore,
     is_ours_alone: bool,
     reads: AtomicUsize,
+    /// How many appends it was handed at a time.
+    handed: Mutex<Vec<usize>>,
     _directory: TempDir,
 }
 
@@ -61,7 +63,13 @@ impl Shared {
     fn of(is_ours_alone: bool) -> Arc<Self> {
         let directory = TempDir::new().unwrap();
         let log = EmbeddedStore::open(directory.path(), store::embedded::Options::default()).unwrap();
-        Arc::new(Self { log, is_ours_alone, reads: AtomicUsize::default(), _directory: directory })
+        Arc::new(Self {
+            log,
+            is_ours_alone,
+            reads: AtomicUsize::default(),
+            handed: Mutex::default(),
+            _directory: directory,
+        })
     }
 
     fn process(self: &Arc<Self>) -> Commands {
@@ -70,6 +78,10 @@ impl Shared {
 
     fn reads(&self) -> usize {
         self.reads.load(Ordering::Relaxed)
+    }
+
+    fn handed(&self) -> Vec<usize> {
+        self.handed.lock().unwrap().clone()
     }
 
     /// Lets the process hear everything behind `after`.
@@ -94,10 +106,12 @@ impl EventStore for Shared {
         expected: Expected,
         events: Vec<NewEvent>,
     ) -> Result<Appended, StoreError> {
+        self.handed.lock().unwrap().push(1);
         self.log.append(stream, expected, events).await
     }
 
     async fn append_many(&self, appends: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
+        self.handed.lock().unwrap().push(appends.len());
         self.log.append_many(appends).await
     }
 
@@ -257,4 +271,96 @@ async fn in_a_stream_time_does_not_go_back_though_clocks_are_put_back_or_differ(
         .collect();
     let wanted = [("a", 1_000), ("b", 1_000), ("a", 1_000), ("b", 2_000)];
     assert_eq!(times, wanted.map(|(stream, at)| (stream.to_owned(), at)));
+}
+
+/// Appends to a stream of its own, as a lane at work does.
+async fn see(process: &Commands, tenant: usize, revision: Option<u64>) -> Result<Appended, StoreError> {
+    let (command_id, context) = (CommandId::new("see"), Context::hub("test", "test"));
+    let decided = [Decided { command_id: &command_id, context: &context, events: &[Event::Seen {}] }];
+    process.append_in_company_at::<Tenant>(tenant, revision, &decided).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_half_of_those_at_work_append_is_handed_over_together() {
+    let store = Shared::of(true);
+    let process = store.process();
+    let at_work: Vec<_> = (0..8).map(|_| process.begin_work()).collect();
+    // As long as it is not known that they come close together, none waits.
+    for tenant in 10..14 {
+        see(&process, tenant, None).await.unwrap();
+    }
+    assert_eq!(store.handed(), [1; 4]);
+    store.handed.lock().unwrap().clear();
+    // One of them is refused, which is nobody else's business.
+    let revision = |tenant| (tenant == 5).then_some(7);
+    let appended = join_all((0..8).map(|tenant| see(&process, tenant, revision(tenant)))).await;
+    assert_eq!(store.handed(), [4, 4]);
+    for (tenant, appended) in appended.into_iter().enumerate() {
+        assert_eq!(appended.is_ok(), tenant != 5, "{appended:?}");
+        let loaded = process.load::<Tenant>(tenant).await.unwrap();
+        assert_eq!(loaded.position, appended.map_or(Position::START, |appended| appended.position));
+    }
+    drop(at_work);
+    let (_at_work, begun) = (process.begin_work(), Instant::now());
+    see(&process, 8, None).await.unwrap();
+    assert_eq!((store.handed(), begun.elapsed()), (vec![4, 4, 1], Duration::ZERO), "nobody else is at work");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_company_goes_after_a_moment_and_takes_along_what_others_left() {
+    let store = Shared::of(true);
+    let process = Arc::new(store.process());
+    let _at_work: Vec<_> = (0..6).map(|_| process.begin_work()).collect();
+    for tenant in 10..13 {
+        see(&process, tenant, None).await.unwrap();
+    }
+    let first = tokio::spawn({
+        let process = process.clone();
+        async move { see(&process, 1, None).await }
+    });
+    tokio::task::yield_now().await;
+    first.abort();
+    let begun = Instant::now();
+    see(&process, 2, None).await.unwrap();
+    assert!((1..20).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert_eq!(store.handed(), [1, 1, 1, 2]);
+    assert_eq!(process.load::<Tenant>(1).await.unwrap().revision, Some(0));
+
+    advance(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    see(&process, 3, None).await.unwrap();
+    assert_eq!((store.handed(), begun.elapsed()), (vec![1, 1, 1, 2, 1], Duration::ZERO), "few come now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_who_writes_for_others_is_dropped_they_append_again() {
+    let store = Shared::of(true);
+    let process = Arc::new(store.process());
+    let _at_work: Vec<_> = (0..4).map(|_| process.begin_work()).collect();
+    for tenant in 10..12 {
+        see(&process, tenant, None).await.unwrap();
+    }
+    let [first, second] = [1, 2].map(|tenant| {
+        let process = process.clone();
+        tokio::spawn(async move { see(&process, tenant, None).await })
+    });
+    tokio::task::yield_now().await;
+    // It has handed over both, and waits for the answers.
+    assert_eq!(store.handed(), [1, 1, 2]);
+    second.abort();
+    first.await.unwrap().unwrap();
+    assert_eq!(store.handed(), [1, 1, 2, 1]);
+    let loaded = process.load::<Tenant>(1).await.unwrap();
+    assert_eq!((loaded.revision, loaded.command_ids.len()), (Some(0), 1), "recorded once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_shared_store_everybody_appends_alone() {
+    let store = Shared::of(false);
+    let process = store.process();
+    let _at_work: Vec<_> = (0..8).map(|_| process.begin_work()).collect();
+    for _ in 0..2 {
+        join_all((0..8).map(|tenant| see(&process, tenant, None))).await;
+    }
+    assert_eq!(store.handed(), [1; 16]);
 }

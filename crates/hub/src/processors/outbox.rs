@@ -125,6 +125,7 @@ impl Lanes {
             self.worked.insert(lane, false);
             let hub = hub.clone();
             self.tasks.spawn(async move {
+                let _at_work = hub.commands.begin_work();
                 let left = contained(delivery::work(&hub, lane)).await.unwrap_or_else(|error| {
                     tracing::warn!(lane.id = %lane, error = format!("{error:#}"), "A lane could not be worked; trying again.");
                     Left::Until(Instant::now() + PAUSE)

@@ -299,11 +299,13 @@ async fn begin(
     let intent = Decided { command_id: &command_id, context: &context, events: intent };
     let begun = Instant::now();
     let appended = match &before {
-        None => hub.commands.append_all_at::<Lane>(turn.lane, turn.row.lane_revision, &[intent]).await,
+        None => hub.commands.append_in_company_at::<Lane>(turn.lane, turn.row.lane_revision, &[intent]).await,
         Some(before) => {
             let (command_id, context) = (before.command_id(), before.context());
             let outcome = Decided { command_id: &command_id, context: &context, events: &before.events };
-            hub.commands.append_all_at::<Lane>(turn.lane, Some(before.revision), &[outcome, intent]).await
+            hub.commands
+                .append_in_company_at::<Lane>(turn.lane, Some(before.revision), &[outcome, intent])
+                .await
         }
     };
     match appended {
@@ -358,8 +360,8 @@ async fn record(hub: &Hub, sent: Sent) -> Result<bool> {
     let (command_id, context) = (sent.command_id(), sent.context());
     let Sent { turn, attempt, revision, outcome, events, .. } = sent;
     loop {
-        match hub.commands.append_at::<Lane>(turn.lane, Some(revision), &command_id, &context, &events).await
-        {
+        let outcome_events = Decided { command_id: &command_id, context: &context, events: &events };
+        match hub.commands.append_in_company_at::<Lane>(turn.lane, Some(revision), &[outcome_events]).await {
             Ok(_) => return Ok(true),
             Err(StoreError::Conflict { .. }) => {
                 conclude_at_last(hub, turn.lane, &context, turn.message, attempt, outcome).await?;
