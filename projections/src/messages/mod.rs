@@ -216,9 +216,9 @@ impl Projection for Messages {
             (Key::Lane(_), _, _) => None,
             (Key::Message(_), Event::Accepted { position, accepted, at, .. }, before) => {
                 // Accepted anew, after its stream was deleted underneath, it keeps its place.
-                let before =
-                    if let Some(Row::Message(before)) = before { Some(before.position) } else { None };
-                Some(Row::Message(Box::new(MessageRow::accepted(before.unwrap_or(*position), accepted, *at))))
+                let position =
+                    if let Some(Row::Message(before)) = before { before.position } else { *position };
+                Some(Row::Message(Box::new(MessageRow::accepted(position, accepted, *at))))
             }
             (Key::Message(_), Event::Lane { event, at, .. }, Some(Row::Message(row))) => {
                 Some(Row::Message(row.after(event, *at)))

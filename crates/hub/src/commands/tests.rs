@@ -280,15 +280,20 @@ async fn see(process: &Commands, tenant: usize, revision: Option<u64>) -> Result
     process.append_in_company_at::<Tenant>(tenant, revision, &decided).await
 }
 
+/// So many at work, whose appends are known to come close together. As long as that was not known, none waited.
+async fn busy(process: &Commands, lanes: usize) -> Vec<AtWork> {
+    let at_work = (0..lanes).map(|_| process.begin_work()).collect();
+    for tenant in 10..10 + lanes / 2 {
+        see(process, tenant, None).await.unwrap();
+    }
+    at_work
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_half_of_those_at_work_append_is_handed_over_together() {
     let store = Shared::of(true);
     let process = store.process();
-    let at_work: Vec<_> = (0..8).map(|_| process.begin_work()).collect();
-    // As long as it is not known that they come close together, none waits.
-    for tenant in 10..14 {
-        see(&process, tenant, None).await.unwrap();
-    }
+    let at_work = busy(&process, 8).await;
     assert_eq!(store.handed(), [1; 4]);
     store.handed.lock().unwrap().clear();
     // One of them is refused, which is nobody else's business.
@@ -310,10 +315,7 @@ async fn what_half_of_those_at_work_append_is_handed_over_together() {
 async fn who_finds_no_company_goes_after_a_moment_and_takes_along_what_others_left() {
     let store = Shared::of(true);
     let process = Arc::new(store.process());
-    let _at_work: Vec<_> = (0..6).map(|_| process.begin_work()).collect();
-    for tenant in 10..13 {
-        see(&process, tenant, None).await.unwrap();
-    }
+    let _at_work = busy(&process, 6).await;
     let first = tokio::spawn({
         let process = process.clone();
         async move { see(&process, 1, None).await }
@@ -336,10 +338,7 @@ async fn who_finds_no_company_goes_after_a_moment_and_takes_along_what_others_le
 async fn where_who_writes_for_others_is_dropped_they_append_again() {
     let store = Shared::of(true);
     let process = Arc::new(store.process());
-    let _at_work: Vec<_> = (0..4).map(|_| process.begin_work()).collect();
-    for tenant in 10..12 {
-        see(&process, tenant, None).await.unwrap();
-    }
+    let _at_work = busy(&process, 4).await;
     let [first, second] = [1, 2].map(|tenant| {
         let process = process.clone();
         tokio::spawn(async move { see(&process, tenant, None).await })
